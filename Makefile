@@ -1,0 +1,42 @@
+# Every target works on a fresh clone with Python 3.11+, make and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: env demo test lint bench clean
+
+# The venv with the `foresight` command and nothing else.
+env: .venv/.foresight
+.venv/.foresight: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "foresight needs Python 3.11 or newer; make PYTHON=python3.12"'
+	$(PYTHON) -m venv .venv
+	$(PIP) torch setuptools
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.foresight
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+.venv/.peers: .venv/.dev
+	$(PIP) --no-build-isolation --editable '.[dev,hf]'
+	@touch $@
+
+# Ladder, registered predictions, targets, verification, report: runs/demo/report/index.html.
+demo: env
+	$(BIN)/foresight demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+
+# Training speed beside Hugging Face transformers, same shapes, in one interleaved run.
+bench: .venv/.peers
+	$(BIN)/python bench/training_speed.py
+
+clean:
+	rm -rf .venv runs

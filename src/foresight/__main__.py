@@ -1,0 +1,5 @@
+"""`python -m foresight`."""
+
+from foresight.cli import main
+
+main()

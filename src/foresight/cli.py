@@ -1,0 +1,240 @@
+"""The command line: one verb per job. Each parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+
+from foresight.errors import UserError
+
+app = typer.Typer(
+    name="foresight",
+    help="Train the model you predicted: a ladder of small runs, a registered forecast, "
+    "the target, the verification.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+_errors = Console(stderr=True)
+
+Directory = Annotated[
+    Path,
+    typer.Argument(help="Experiment directory: recipe, corpus, ladder, targets, registrations."),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="pocket, overnight, single-gpu, or a YAML file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+DEMO = Path("runs/demo")
+
+
+def _print(value: Any, as_json: bool, show: Callable[[], None]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    else:
+        show()
+
+
+@app.command()
+def demo(
+    directory: Directory = DEMO,
+    recipe: RecipeName = "pocket",
+    seed: Annotated[int, typer.Option(help="Added to every run's seed: another repetition.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The whole path on this machine: corpus, ladder, registration, targets, verification, report.
+
+    Interrupt it and call it again: finished runs are kept, the running one resumes.
+    """
+    from foresight.demo import run_demo
+    from foresight.views import show_report
+
+    outcome = run_demo(directory, recipe, seed, Console(stderr=True) if as_json else console)
+    _print(outcome.to_json(), as_json, lambda: show_report(console, outcome))
+    if not outcome.holds:
+        raise typer.Exit(1)
+
+
+@app.command()
+def corpus(
+    directory: Directory = DEMO, recipe: RecipeName = "pocket", as_json: AsJson = False
+) -> None:
+    """Build the corpus: sources, split by package, de-duplication, tokenizer, shards."""
+    from foresight.experiment import Experiment
+    from foresight.views import show_corpus
+
+    made = Experiment.create(directory, recipe).build_corpus(_say(as_json))
+    _print(made.manifest, as_json, lambda: show_corpus(console, made))
+
+
+@app.command()
+def plan(recipe: RecipeName = "pocket", as_json: AsJson = False) -> None:
+    """What every rung and target will cost here (time, memory, disk), measured in a few seconds."""
+    from foresight.recipe import Recipe
+    from foresight.training.plan import plan as make_plan
+    from foresight.views import show_plan
+
+    rows = make_plan(Recipe.named(recipe))
+    _print([asdict(row) for row in rows], as_json, lambda: show_plan(console, rows))
+
+
+@app.command()
+def ladder(
+    directory: Directory = DEMO, recipe: RecipeName = "pocket", as_json: AsJson = False
+) -> None:
+    """Train the rungs, one process per core; finished runs are kept, killed ones resume."""
+    from foresight.experiment import Experiment
+    from foresight.views import show_runs, watching
+
+    experiment = Experiment.create(directory, recipe)
+    experiment.build_corpus(_say(as_json))
+    with watching(_errors) as watch:
+        results = experiment.train_ladder(watch)
+    _print(results, as_json, lambda: show_runs(console, results, experiment.recipe.ladder.metric))
+
+
+@app.command()
+def fit(directory: Directory = DEMO, as_json: AsJson = False) -> None:
+    """Fit the law to the finished rungs: laws and weights, back-test, reasons."""
+    from foresight.experiment import Experiment
+    from foresight.views import fit_json, show_fit
+
+    fitted = Experiment.open(directory).fit()
+    _print(fit_json(fitted), as_json, lambda: show_fit(console, fitted))
+
+
+@app.command()
+def predict(
+    directory: Directory = DEMO,
+    compute: Annotated[
+        float | None, typer.Option(help="Target FLOPs; default: every target of the recipe.")
+    ] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Write the forecast down, hashed and chained.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast the metric of larger runs, with intervals; --register before they start."""
+    from foresight.experiment import Experiment
+    from foresight.views import show_forecasts
+
+    experiment = Experiment.open(directory)
+    computes = [compute] if compute else experiment.recipe.ladder.targets
+    forecasts = [experiment.predict(flops, register) for flops in computes]
+    _print(
+        [one.to_json() for one in forecasts], as_json, lambda: show_forecasts(console, forecasts)
+    )
+
+
+@app.command()
+def train(
+    directory: Directory = DEMO,
+    compute: Annotated[
+        float | None, typer.Option(help="Target FLOPs; default: every target of the recipe.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard scalars.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train predicted runs in targets/, with all cores for one run or one core for each of several."""
+    from foresight.experiment import Experiment
+    from foresight.views import show_runs, watching
+
+    experiment = Experiment.open(directory)
+    computes = [compute] if compute else experiment.recipe.ladder.targets
+    with watching(_errors) as watch:
+        results = experiment.train_targets(computes, watch, tensorboard)
+    _print(results, as_json, lambda: show_runs(console, results, experiment.recipe.ladder.metric))
+
+
+@app.command()
+def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
+    """Recompute every registration from the files alone, find any edit, score the forecasts.
+
+    Exit code 0: all holds. 1: something does not, and is named.
+    """
+    from foresight.forecast import verify as check
+    from foresight.views import show_verification
+
+    report = check(directory)
+    _print(report.to_json(), as_json, lambda: show_verification(console, report))
+    if not report.holds:
+        raise typer.Exit(1)
+
+
+@app.command()
+def transfer(directory: Directory = DEMO, as_json: AsJson = False) -> None:
+    """Sweep the learning rate at two widths, ours and the standard parametrisation: does it transfer?"""
+    from foresight.experiment import Experiment
+    from foresight.views import show_transfer, watching
+
+    experiment = Experiment.open(directory)
+    with watching(_errors) as watch:
+        found = experiment.learning_rate_transfer(watch)
+    _print(found, as_json, lambda: show_transfer(console, found))
+
+
+@app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
+    prompt: Annotated[str, typer.Argument(help="Text to continue.")] = "def ",
+    image: Annotated[
+        list[Path] | None, typer.Option(help="Picture before the text; may be repeated.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 100,
+    temperature: Annotated[float, typer.Option(min=0.0)] = 0.7,
+    seed: Annotated[int, typer.Option()] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Text from a checkpoint, after an optional picture."""
+    from foresight.document import Image, Text
+    from foresight.experiment import load_model
+    from foresight.inference.sampling import sample as continue_text
+
+    model, tokenizer = load_model(run)
+    parts = [*(Image.from_file(path) for path in image or []), Text(prompt)]
+    ids = list(continue_text(model, tokenizer, parts, max_tokens, temperature, seed))
+    text = tokenizer.decode(ids)
+    value = {"prompt": prompt, "text": text, "tokens": len(ids), "seed": seed}
+    _print(value, as_json, lambda: console.print(prompt + text, markup=False, highlight=False))
+
+
+@app.command()
+def report(directory: Directory = DEMO, as_json: AsJson = False) -> None:
+    """Write the page: Figure 1, loss per source, transfer, pictures, disclosure card."""
+    from foresight.report.page import write_page
+
+    path = write_page(directory)
+    _print({"page": str(path)}, as_json, lambda: console.print(f"wrote {path}"))
+
+
+def _say(as_json: bool) -> Callable[[str], None]:
+    target = _errors if as_json else console
+    return lambda line: target.print(f"[dim]{line}[/dim]")
+
+
+def main() -> NoReturn:
+    """Entry point: a user's mistake is one message and exit code 2, Ctrl-C is 130."""
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _errors.print("interrupted: everything finished is kept, call again to go on")
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> NoReturn:
+    _errors.print(f"[bold red]error:[/bold red] {message}", highlight=False, soft_wrap=True)
+    sys.exit(2)

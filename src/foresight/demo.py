@@ -1,0 +1,90 @@
+"""The whole path in one call, each phase timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from foresight.experiment import Experiment
+from foresight.forecast import Report, verify
+from foresight.forecast.registration import read_chain
+from foresight.recipe import Recipe
+from foresight.report.page import write_page
+from foresight.runs import write_json
+from foresight.views import show_fit, show_forecasts, show_pictures, watching
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo found; `holds` is the verdict of `foresight verify`."""
+
+    directory: Path
+    page: Path
+    verification: Report
+    pictures: dict[str, Any]
+    seconds: dict[str, float]
+
+    @property
+    def holds(self) -> bool:
+        return self.verification.holds
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "directory": str(self.directory),
+            "page": str(self.page),
+            "holds": self.holds,
+            "scores": [asdict(score) for score in self.verification.scores],
+            "pictures": self.pictures,
+            "seconds": self.seconds,
+        }
+
+
+def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> Outcome:
+    """Corpus, ladder, registration, targets, verification, page. Everything finished is kept."""
+    recipe = Recipe.named(recipe_name)
+    if seed:
+        recipe = recipe.model_copy(update={"seed": seed})
+    experiment = Experiment.create(directory, recipe)
+    clock = _Clock(console)
+    with clock.phase("corpus"):
+        experiment.build_corpus(lambda line: console.print(f"  [dim]{line}[/dim]"))
+    with clock.phase("ladder"), watching(console) as watch:
+        experiment.train_ladder(watch)
+    with clock.phase("forecast"):
+        show_fit(console, experiment.fit())
+        if not read_chain(directory):
+            computes = recipe.ladder.targets
+            show_forecasts(console, [experiment.predict(flops, True) for flops in computes])
+    trained = recipe.ladder.targets[: recipe.ladder.trained_targets]
+    with clock.phase("targets"), watching(console) as watch:
+        experiment.train_targets(trained, watch)
+    with clock.phase("learning-rate transfer"), watching(console) as watch:
+        experiment.learning_rate_transfer(watch)
+    with clock.phase("picture questions"):
+        pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])
+        show_pictures(console, pictures)
+    with clock.phase("verification"):
+        verification = verify(directory)
+    write_json(directory / "seconds.json", clock.seconds)
+    page = write_page(directory)
+    return Outcome(directory, page, verification, pictures, clock.seconds)
+
+
+class _Clock:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self._console.print(f"[bold]{name}[/bold]")
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 2)
+        self._console.print(f"  [dim]{name}: {self.seconds[name]:.1f} s[/dim]")

@@ -1,0 +1,236 @@
+"""An experiment directory and the steps that fill it, in the order of the report's section 2.
+
+DIR/recipe.yaml, corpus/, ladder/<run>/, registrations/, targets/<run>/, transfer/<run>/ and
+what was measured on the way: transfer.json, pictures.json.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foresight.data.corpus import Corpus
+from foresight.data.tokenizer import Tokenizer
+from foresight.errors import UserError
+from foresight.forecast import Fit, Forecast, RunTable, Target, fit, register, seal_outcome
+from foresight.forecast.registration import read_chain
+from foresight.inference.choices import accuracies, answer_questions
+from foresight.model.decoder import Decoder
+from foresight.recipe import Recipe, RunSpec
+from foresight.runs import Run, sha256_file, write_json
+from foresight.training.ladder import Job, Progress, cores, rung_jobs, run_jobs, target_job
+from foresight.training.trainer import model_of
+from foresight.worlds import pictures
+
+Watch = Callable[[list[Progress]], None]
+
+_TRANSFER_WIDTHS = (32, 128)
+_TRANSFER_STEPS = 150
+_TRANSFER_ROWS = 4
+_TRANSFER_OCTAVES = {"complete": range(-3, 4), "standard": range(-5, 4)}
+# Where the standard parametrisation's sweep is centred: its usual rate at these widths.
+_STANDARD_LR = 2.0**-6
+_QUESTIONS = 1400
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A directory and the recipe it holds."""
+
+    directory: Path
+    recipe: Recipe
+
+    @classmethod
+    def create(cls, directory: Path, recipe: str | Recipe) -> Experiment:
+        """Start an experiment, or go on with the one there.
+
+        Raises UserError if the directory holds another recipe.
+        """
+        wanted = recipe if isinstance(recipe, Recipe) else Recipe.named(recipe)
+        path = directory / "recipe.yaml"
+        if not path.exists():
+            wanted.save(path)
+        elif sha256_file(path) != wanted.sha256:
+            raise UserError(
+                f"{path}: differs from recipe '{wanted.name}' (seed {wanted.seed}); "
+                f"use another directory, or delete this one to start over"
+            )
+        return cls(directory, wanted)
+
+    @classmethod
+    def open(cls, directory: Path) -> Experiment:
+        """An experiment that was started. Raises UserError naming the missing file."""
+        path = directory / "recipe.yaml"
+        if not path.exists():
+            raise UserError(
+                f"{path}: no experiment here; start one with `foresight ladder {directory}`"
+            )
+        return cls(directory, Recipe.load(path))
+
+    @property
+    def corpus_path(self) -> Path:
+        return self.directory / "corpus"
+
+    @property
+    def rungs(self) -> list[Run]:
+        return [job.run for job in rung_jobs(self.recipe, self.directory)]
+
+    @property
+    def targets(self) -> list[Run]:
+        """Runs of the recipe's targets, trained or not."""
+        return [
+            target_job(self.recipe, self.directory, flops).run
+            for flops in self.recipe.ladder.targets
+        ]
+
+    def build_corpus(self, say: Callable[[str], None] = lambda _: None) -> Corpus:
+        return Corpus.build(self.recipe, self.corpus_path, say)
+
+    def train_ladder(self, watch: Watch) -> list[dict[str, Any]]:
+        jobs = rung_jobs(self.recipe, self.directory)
+        return run_jobs(jobs, self.recipe, self.corpus_path, watch)
+
+    def fit(self) -> Fit:
+        """Fit the recipe's metric to its rungs. Raises UserError if one is not finished."""
+        return fit(RunTable.from_runs(self.rungs, self.recipe.ladder.metric))
+
+    def predict(self, compute_flops: float, registered: bool) -> Forecast:
+        """Forecast a run; with `registered`, write it down first (refused once the run has begun)."""
+        forecast = self.fit().predict(compute_flops)
+        if registered:
+            job = target_job(self.recipe, self.directory, compute_flops)
+            register(
+                self.directory,
+                name=f"c{compute_flops:.1e}".replace("+", ""),
+                metric=self.recipe.ladder.metric,
+                target=Target(
+                    job.run,
+                    compute_flops,
+                    job.spec.shape.params,
+                    job.spec.tokens,
+                    job.spec.steps,
+                ),
+                rungs=self.rungs,
+            )
+        return forecast
+
+    def train_targets(
+        self, computes: Sequence[float], watch: Watch, tensorboard: bool = False
+    ) -> list[dict[str, Any]]:
+        """Train predicted runs and seal the outcome of each registered one."""
+        jobs = [target_job(self.recipe, self.directory, flops) for flops in computes]
+        workers = min(cores(), len(jobs))
+        results = run_jobs(
+            jobs,
+            self.recipe,
+            self.corpus_path,
+            watch,
+            workers=workers,
+            threads=cores() // workers,
+            tensorboard=tensorboard,
+        )
+        self._seal([job.run for job in jobs])
+        return results
+
+    def _seal(self, runs: Sequence[Run]) -> None:
+        chain = read_chain(self.directory)
+        sealed = {entry["file"] for entry in chain if entry["kind"] == "outcome"}
+        names = " ".join(entry["file"] for entry in chain if entry["kind"] == "registration")
+        for run in runs:
+            file = f"{run.path.relative_to(self.directory)}/result.json"
+            if file not in sealed and run.path.name.replace("+", "") in names:
+                seal_outcome(self.directory, run)
+
+    def learning_rate_transfer(self, watch: Watch) -> dict[str, Any]:
+        """Sweep the learning rates at two widths, 4x apart, under both parametrisations.
+
+        All rates are multiplied together by powers of two at equal steps and batch. Writes and
+        returns transfer.json: losses per octave, the optimum of the parabola through the three
+        best points, and by how many octaves it moves between the widths.
+        """
+        arms = [
+            (kind, width, octave)
+            for kind, octaves in _TRANSFER_OCTAVES.items()
+            for width in _TRANSFER_WIDTHS
+            for octave in octaves
+        ]
+        jobs = [self._transfer_job(*arm) for arm in arms]
+        results = run_jobs(jobs, self.recipe, self.corpus_path, watch)
+        losses: dict[str, dict[str, list[list[float]]]] = {}
+        for (kind, width, octave), result in zip(arms, results, strict=True):
+            points = losses.setdefault(kind, {}).setdefault(str(width), [])
+            points.append([octave, result["losses"]["code"]])
+        found = {
+            "steps": _TRANSFER_STEPS,
+            "batch_tokens": _TRANSFER_ROWS * self.recipe.architecture.context,
+            "metric": "losses/code",
+            "sweeps": losses,
+            "optimum_octave": {
+                kind: {width: optimum(points) for width, points in widths.items()}
+                for kind, widths in losses.items()
+            },
+        }
+        write_json(self.directory / "transfer.json", found)
+        return found
+
+    def _transfer_job(self, kind: str, width: int, octave: int) -> Job:
+        spec = self.recipe.at(1e12, 1000 * self.recipe.seed, width)
+        update: dict[str, Any] = {
+            "steps": _TRANSFER_STEPS,
+            "batch_rows": _TRANSFER_ROWS,
+            "warmup_steps": 20,
+            "beta2": 0.95,
+            "parametrisation": kind,
+        }
+        settings = self.recipe.optimizer
+        rates = {
+            "matrix_lr": settings.matrix_lr,
+            "embedding_lr": settings.embedding_lr,
+            "head_lr": settings.head_lr,
+        }
+        if kind == "standard":
+            update["matrix"] = "adamw"
+            rates = dict.fromkeys(rates, _STANDARD_LR)
+        update |= {key: rate * 2.0**octave for key, rate in rates.items()}
+        run = Run(self.directory / "transfer" / f"{kind}-w{width}-{octave:+d}")
+        return Job(run, RunSpec.model_validate(spec.model_dump() | update))
+
+    def ask_about_pictures(self, run: Run) -> dict[str, Any]:
+        """Held-out picture questions with and without the pictures; writes pictures.json."""
+        model, tokenizer = load_model(run.path)
+        questions = list(pictures.questions(self.recipe.seed, _QUESTIONS))
+        found: dict[str, Any] = {"run": run.path.name}
+        for name, see in (("seen", True), ("removed", False)):
+            right = answer_questions(model, tokenizer, questions, see)
+            found[name] = [asdict(one) for one in accuracies(questions, right)]
+        write_json(self.directory / "pictures.json", found)
+        return found
+
+
+def load_model(run: Path) -> tuple[Decoder, Tokenizer]:
+    """A run's newest weights and the tokenizer of its experiment. Raises UserError."""
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory; trained targets are in DIR/targets/")
+    model, _ = model_of(Run(run))
+    return model, Tokenizer.load(run.parents[1] / "corpus" / "tokenizer.json")
+
+
+def optimum(points: Sequence[Sequence[float]]) -> float:
+    """Octave of the least loss: vertex of the parabola through the best point and its neighbours.
+
+    At the edge of a sweep the edge itself: the optimum is there or beyond.
+    """
+    octaves, losses = np.array(points, float).T
+    losses = np.where(np.isfinite(losses), losses, math.inf)
+    best = int(losses.argmin())
+    if best in (0, len(points) - 1):
+        return float(octaves[best])
+    left, middle, right = losses[best - 1 : best + 2]
+    if not math.isfinite(left + right):
+        return float(octaves[best])
+    return float(octaves[best] + (left - right) / (2 * (left - 2 * middle + right)))

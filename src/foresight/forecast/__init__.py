@@ -1,0 +1,37 @@
+"""The forecaster: run tables, laws, intervals, back-tests, registered predictions, verification.
+
+Imports no torch: a team that trains with something else can use it alone.
+"""
+
+from foresight.forecast.curve import Curve, predict_curve
+from foresight.forecast.eligibility import Ineligible, Limits, judge
+from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
+from foresight.forecast.law import PowerLaw
+from foresight.forecast.registration import Registration, Target, register, seal_outcome
+from foresight.forecast.table import Row, RunTable
+from foresight.forecast.verification import Finding, Report, Score, crps_normal, verify
+
+__all__ = [
+    "Code",
+    "Curve",
+    "Finding",
+    "Fit",
+    "Forecast",
+    "Ineligible",
+    "LawPoint",
+    "Limits",
+    "PowerLaw",
+    "Registration",
+    "Report",
+    "Row",
+    "RunTable",
+    "Score",
+    "Target",
+    "crps_normal",
+    "fit",
+    "judge",
+    "predict_curve",
+    "register",
+    "seal_outcome",
+    "verify",
+]

@@ -1,0 +1,297 @@
+"""`fit` a run table, `predict` the loss of a larger run: point, intervals, verdict, reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from foresight.errors import UserError
+from foresight.forecast.backtest import (
+    DRIFTS,
+    LEVELS,
+    MIN_RUNGS,
+    Backtest,
+    fit_all,
+    run_backtest,
+    widening,
+)
+from foresight.forecast.draws import rounded, student4, weighted_quantiles
+from foresight.forecast.posterior import DRAWS, Posterior, spread_points
+from foresight.forecast.rungs import Rungs, cluster, gather
+from foresight.forecast.table import Row, RunTable
+
+
+class Code(StrEnum):
+    """Machine-readable reasons of a verdict; `text` explains the code in one line."""
+
+    TOO_FEW_RUNGS = "too_few_rungs"
+    SHORT_RANGE = "short_range"
+    NON_MONOTONE = "non_monotone"
+    MIXED_SHAPES = "mixed_shapes"
+    RATIO_TOO_LARGE = "ratio_too_large"
+    WIDE_INTERVAL = "wide_interval"
+    STEEPENING = "steepening"
+    BACKTEST_MISSES = "backtest_misses"
+    NOT_CALIBRATED = "not_calibrated"
+
+    @property
+    def text(self) -> str:
+        return _TEXTS[self]
+
+
+MIN_ELIGIBLE_RUNGS, MIN_DECADES, MAX_RATIO = 4, 1.5, 1e4
+MAX_HALF_WIDTH = 0.10
+_TEXTS = {
+    Code.TOO_FEW_RUNGS: f"fewer than {MIN_ELIGIBLE_RUNGS} eligible rungs of distinct compute",
+    Code.SHORT_RANGE: f"the eligible rungs span less than {MIN_DECADES} decades of compute",
+    Code.NON_MONOTONE: "the loss rises with compute: not a compute-efficient ladder of one recipe",
+    Code.MIXED_SHAPES: "runs of equal compute differ in size: pass the compute-efficient ones",
+    Code.RATIO_TOO_LARGE: f"the target is more than {MAX_RATIO:.0e} times the largest rung",
+    Code.WIDE_INTERVAL: f"the 95 % interval is wider than {MAX_HALF_WIDTH:.0%} either way",
+    Code.STEEPENING: "the log-log slope steepens: a law with a floor is not yet in force",
+    Code.BACKTEST_MISSES: "hidden rungs fell far outside what the rungs below them predicted",
+    Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval is widened by Student's t",
+}
+REFUSING = frozenset(
+    {
+        Code.TOO_FEW_RUNGS,
+        Code.SHORT_RANGE,
+        Code.NON_MONOTONE,
+        Code.MIXED_SHAPES,
+        Code.RATIO_TOO_LARGE,
+    }
+)
+
+
+@dataclass(frozen=True)
+class LawPoint:
+    """One law of the stack: its weight, its own median forecast, and its written parameters."""
+
+    name: str
+    formula: str
+    weight: float
+    point: float
+    parameters: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected of one run of the recipe at `compute_flops`.
+
+    `point` is the median and `intervals` maps 50, 80, 95 to (low, high), in the unit of the
+    loss; `sd_log` is the predictive sd of log loss. All are None in a refused forecast that was
+    not forced. `extrapolation_ratio` is target compute over the largest eligible rung's.
+    """
+
+    compute_flops: float
+    point: float | None
+    intervals: dict[int, tuple[float, float]] | None
+    sd_log: float | None
+    extrapolation_ratio: float | None
+    verdict: str
+    reasons: tuple[Code, ...]
+    calibrated: bool
+    laws: tuple[LawPoint, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON value, floats rounded to 10 significant digits: same table, same bytes."""
+        value = asdict(self)
+        value["intervals"] = (
+            None
+            if self.intervals is None
+            else {str(level): list(pair) for level, pair in self.intervals.items()}
+        )
+        value["reasons"] = [{"code": code.value, "text": code.text} for code in self.reasons]
+        value["laws"] = [asdict(law) for law in self.laws]
+        rounded_value: dict[str, Any] = rounded(value)
+        return rounded_value
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted table. `rungs`, `posteriors` and `backtest` are None with fewer than 3 rungs."""
+
+    table: RunTable
+    rungs: Rungs | None
+    posteriors: tuple[Posterior, ...]
+    backtest: Backtest | None
+    reasons: tuple[Code, ...]
+
+    def predict(self, compute_flops: float, *, force: bool = False) -> Forecast:
+        """Forecast the loss of one run at `compute_flops`.
+
+        A refused forecast has reasons and no numbers unless `force`. Raises UserError if the
+        compute is not a finite positive number, or if there is too little to force.
+        """
+        if not (math.isfinite(compute_flops) and compute_flops > 0):
+            raise UserError(f"target compute {compute_flops}: expected a finite number above 0")
+        if self.rungs is None or self.backtest is None:
+            if force:
+                raise UserError(f"a forecast needs at least {MIN_RUNGS} eligible rungs")
+            return self._refused(compute_flops, None, self.reasons)
+        ratio = math.exp(math.log(compute_flops) - float(self.rungs.x[-1]))
+        reasons = self.reasons
+        if ratio > MAX_RATIO:
+            reasons = (*reasons, Code.RATIO_TOO_LARGE)
+        if REFUSING & set(reasons) and not force:
+            return self._refused(compute_flops, ratio, reasons)
+        return self._predict(compute_flops, ratio, reasons, self.rungs, self.backtest)
+
+    def _refused(
+        self, compute_flops: float, ratio: float | None, reasons: tuple[Code, ...]
+    ) -> Forecast:
+        return Forecast(compute_flops, None, None, None, ratio, "refused", reasons, False, ())
+
+    def _predict(
+        self,
+        compute_flops: float,
+        ratio: float,
+        reasons: tuple[Code, ...],
+        rungs: Rungs,
+        backtest: Backtest,
+    ) -> Forecast:
+        x = math.log(compute_flops)
+        horizon = max(math.log(ratio), 0.0)
+        variance = float(rungs.noise.variance(x))
+        per_law = [posterior.log_loss(x, variance) for posterior in self.posteriors]
+        # The drift is one more source of error, with its own uncertainty in every draw.
+        u = spread_points()
+        drift = np.interp(u[:, 5], np.cumsum(backtest.drift), DRIFTS)
+        draws = np.concatenate([draw + drift * horizon * student4(u[:, 6]) for draw in per_law])
+        weights = np.repeat(np.array(backtest.weights) / DRAWS, DRAWS)
+        calibrated, factors = widening(backtest, horizon, len(rungs))
+        tails = [0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1)]
+        points = weighted_quantiles(draws, weights, np.array([0.5, 0.15866, 0.84134, *tails]))
+        middle = float(points[0])
+        intervals = {
+            level: (
+                math.exp(middle + factors[level] * float(points[3 + 2 * i] - middle)),
+                math.exp(middle + factors[level] * float(points[4 + 2 * i] - middle)),
+            )
+            for i, level in enumerate(LEVELS)
+        }
+        low, high = intervals[95]
+        if math.log(high / low) / 2 > MAX_HALF_WIDTH:
+            reasons = (*reasons, Code.WIDE_INTERVAL)
+        if not calibrated:
+            reasons = (*reasons, Code.NOT_CALIBRATED)
+        return Forecast(
+            compute_flops=compute_flops,
+            point=math.exp(middle),
+            intervals=intervals,
+            sd_log=float(points[2] - points[1]) / 2 * factors[50],
+            extrapolation_ratio=ratio,
+            verdict=_verdict(reasons),
+            reasons=reasons,
+            calibrated=calibrated,
+            laws=self._law_points(x, backtest),
+        )
+
+    def _law_points(self, x: float, backtest: Backtest) -> tuple[LawPoint, ...]:
+        return tuple(
+            LawPoint(
+                name=posterior.form.name,
+                formula=posterior.form.formula,
+                weight=weight,
+                point=math.exp(float(np.median(posterior.mean_log_loss(x)))),
+                parameters=asdict(posterior.summary()),
+            )
+            for posterior, weight in zip(self.posteriors, backtest.weights, strict=True)
+        )
+
+    def backtest_rows(self) -> list[dict[str, Any]]:
+        """Back-test as JSON rows: rungs fitted, compute hidden, ratio, predicted and observed
+        loss, predicted sd of log loss, and residual over sd (with the drift)."""
+        if self.backtest is None:
+            return []
+        rows = [
+            {
+                "rungs": entry.residual.cut,
+                "compute_flops": math.exp(entry.residual.log_compute),
+                "ratio": math.exp(entry.residual.horizon),
+                "predicted": math.exp(entry.predicted),
+                "observed": math.exp(entry.residual.observed),
+                "sd_log": abs(entry.error / entry.z) if entry.z else entry.sd,
+                "z": entry.z,
+            }
+            for entry in self.backtest.scored
+        ]
+        result: list[dict[str, Any]] = rounded(rows)
+        return result
+
+
+def fit(table: RunTable) -> Fit:
+    """Fit every law to the eligible rows of one recipe, and back-test it on its own top rungs.
+
+    Raises UserError if the table mixes groups (`RunTable.where` picks one).
+    """
+    rows = table.fitted
+    groups = sorted({row.group for row in rows if row.group is not None})
+    if len(groups) > 1:
+        raise UserError(f"the table mixes groups {groups}: fit one with `table.where(group)`")
+    rungs = gather(rows) if rows else None
+    reasons = _reasons(rows, rungs)
+    if rungs is None or len(rungs) < MIN_RUNGS:
+        return Fit(table, None, (), None, reasons)
+    backtest = run_backtest(rungs)
+    # |z| is against Student-t4 errors: beyond 4 is a miss that the drift of the others denies.
+    if any(abs(entry.z) > 4 for entry in backtest.scored):
+        reasons = (*reasons, Code.BACKTEST_MISSES)
+    return Fit(table, rungs, fit_all(rungs), backtest, reasons)
+
+
+def _reasons(rows: Sequence[Row], rungs: Rungs | None) -> tuple[Code, ...]:
+    """What the ladder itself shows, whatever the target."""
+    reasons = []
+    if rungs is None or len(rungs) < MIN_ELIGIBLE_RUNGS:
+        reasons.append(Code.TOO_FEW_RUNGS)
+    if rungs is None or (rungs.x[-1] - rungs.x[0]) / math.log(10) < MIN_DECADES:
+        reasons.append(Code.SHORT_RANGE)
+    for group in cluster(rows):
+        sizes = [row.params for row in group if row.params is not None]
+        if sizes and max(sizes) > 1.1 * min(sizes):
+            reasons.append(Code.MIXED_SHAPES)
+            break
+    if rungs is not None and _rises(rungs):
+        reasons.append(Code.NON_MONOTONE)
+    if rungs is not None and len(rungs) >= MIN_ELIGIBLE_RUNGS and _steepens(rungs):
+        reasons.append(Code.STEEPENING)
+    return tuple(reasons)
+
+
+ROUGHNESS = 0.003
+"""Scatter of log loss about a smooth ladder that is no sign of anything (recipe jitter)."""
+
+
+def _rises(rungs: Rungs) -> bool:
+    """A rung is worse than a cheaper one by more than noise and jitter explain."""
+    variance = rungs.variance + ROUGHNESS**2
+    for later in range(1, len(rungs)):
+        best = int(np.argmin(rungs.y[:later]))
+        allowed = 2.5 * math.sqrt(variance[later] + variance[best])
+        if rungs.y[later] - rungs.y[best] > allowed:
+            return True
+    return False
+
+
+def _steepens(rungs: Rungs) -> bool:
+    """The weighted quadratic through the rungs bends down by more than 2.5 standard errors."""
+    delta = rungs.x - rungs.x.mean()
+    design = np.stack([np.ones_like(delta), delta, delta**2], axis=1)
+    weight = 1.0 / np.sqrt(rungs.variance + ROUGHNESS**2)
+    covariance = np.linalg.inv((design * weight[:, None] ** 2).T @ design)
+    bend = (covariance @ (design * weight[:, None] ** 2).T @ rungs.y)[2]
+    return bool(bend < -2.5 * math.sqrt(covariance[2, 2]))
+
+
+def _verdict(reasons: Sequence[Code]) -> str:
+    if REFUSING & set(reasons):
+        return "refused"
+    if {Code.WIDE_INTERVAL, Code.STEEPENING, Code.BACKTEST_MISSES} & set(reasons):
+        return "wide"
+    return "forecast"

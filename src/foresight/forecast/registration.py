@@ -1,0 +1,322 @@
+"""Registrations: predictions written down, hashed and chained before the target has a step.
+
+A ladder directory DIR holds `recipe.yaml`, `corpus/manifest.json`, `corpus/tokenizer.json`,
+`ladder/<run>/`, `targets/<run>/` and `registrations/`. A registration is
+`registrations/NNNN-name.json`, canonical up to white space; `registrations/chain.jsonl` lists
+registrations and sealed outcomes in order, each line with the hash of the line before.
+All paths inside are relative to DIR. Source: design/forecasting.md, protocol, point 5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foresight.errors import UserError
+from foresight.forecast.curve import Curve, predict_curve, smooth
+from foresight.forecast.draws import rounded
+from foresight.forecast.eligibility import Limits
+from foresight.forecast.forecast import Fit, Forecast, fit
+from foresight.forecast.table import Row, RunTable
+from foresight.runs import (
+    Run,
+    canonical_json,
+    locked,
+    read_json,
+    read_jsonl,
+    sha256_file,
+    sha256_json,
+    write_atomic,
+    write_json,
+)
+
+FORMAT = 1
+HASHED_FILES = {
+    "recipe": "recipe.yaml",
+    "data": "corpus/manifest.json",
+    "tokenizer": "corpus/tokenizer.json",
+}
+"""File in DIR behind each hash that a run's manifest carries (besides `code`)."""
+RUN_FILES = ("run.json", "metrics.jsonl", "result.json")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The run that is predicted: its directory (which may not exist yet) and its planned size."""
+
+    run: Run
+    compute_flops: float
+    params: int
+    tokens: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered prediction as it stands on disk."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Registration:
+        """Read one. Raises UserError naming the file and the field if it is not one."""
+        record = read_json(path)
+        fields = ("name", "metric", "target", "hashes", "limits", "rungs", "ineligible", "forecast",
+                  "curve", "created_utc", "sha256")  # fmt: skip
+        for field in fields:
+            if not isinstance(record, dict) or field not in record:
+                raise UserError(f"{path}: not a registration (field {field!r} is missing)")
+        if record.get("format") != FORMAT:
+            raise UserError(f"{path}: format {record.get('format')!r}; expected {FORMAT}")
+        return cls(path, record)
+
+    @property
+    def name(self) -> str:
+        return str(self.record["name"])
+
+    @property
+    def sha256(self) -> str:
+        return str(self.record["sha256"])
+
+    def recomputed_sha256(self) -> str:
+        """Hash of the canonical form of everything else in the record."""
+        return sha256_json({key: v for key, v in self.record.items() if key != "sha256"})
+
+
+def registrations_dir(directory: Path) -> Path:
+    return directory / "registrations"
+
+
+def read_chain(directory: Path) -> list[dict[str, Any]]:
+    """Chain entries in order; empty if nothing was registered. Raises UserError on a bad line."""
+    path = registrations_dir(directory) / "chain.jsonl"
+    return read_jsonl(path) if path.exists() else []
+
+
+def register(
+    directory: Path,
+    *,
+    name: str,
+    metric: str,
+    target: Target,
+    rungs: Sequence[Run],
+    limits: Limits | None = None,
+    now: datetime | None = None,
+) -> Registration:
+    """Fit the finished `rungs`, forecast `target`, and write the registration.
+
+    Raises UserError if the target has logged a step, the name is taken or not a plain one, the
+    rungs do not share one recipe, data, tokenizer and code, those files changed since, or the
+    forecast is refused.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise UserError(f"registration name {name!r}: expected lower-case letters, digits, . _ -")
+    if target.run.started:
+        raise UserError(
+            f"{target.run.metrics_path}: the target has already logged a step; "
+            f"a prediction can only be registered before"
+        )
+    paths = [_relative(directory, run.path) for run in rungs]
+    hashes = _shared_hashes(directory, rungs)
+    chosen = limits or Limits()
+    with locked(registrations_dir(directory)):
+        chain = read_chain(directory)
+        path = _new_path(directory, name, chain)
+        prediction = compute_prediction(
+            directory, paths, metric, target.compute_flops, limits=chosen
+        )
+        size = {key: getattr(target, key) for key in ("compute_flops", "params", "tokens", "steps")}
+        record = {
+            "format": FORMAT,
+            "name": name,
+            "metric": metric,
+            "created_utc": (now or datetime.now(UTC)).astimezone(UTC).isoformat(),
+            "target": {"run": _relative(directory, target.run.path), **size},
+            "hashes": hashes,
+            "limits": asdict(chosen),
+            **prediction,
+            "falsification": _falsification(metric, prediction["forecast"]),
+            "previous": _last_registration(chain),
+        }
+        record["sha256"] = sha256_json(record)
+        write_json(path, record)
+        _append(directory, chain, "registration", path.name, record["sha256"])
+    return Registration(path, record)
+
+
+def seal_outcome(directory: Path, target: Run) -> None:
+    """Append the hash of a finished target's result to the chain, so that later edits show.
+
+    Raises UserError if the target is not finished, not registered, or already sealed.
+    """
+    file = f"{_relative(directory, target.path)}/result.json"
+    with locked(registrations_dir(directory)):
+        chain = read_chain(directory)
+        registered = [
+            Registration.load(registrations_dir(directory) / entry["file"]).record["target"]["run"]
+            for entry in chain
+            if entry["kind"] == "registration"
+        ]
+        if _relative(directory, target.path) not in registered:
+            raise UserError(f"{target.path}: no registration has this run as its target")
+        if any(entry["kind"] == "outcome" and entry["file"] == file for entry in chain):
+            raise UserError(f"{target.result_path}: its outcome is already sealed")
+        _append(directory, chain, "outcome", file, sha256_file(target.result_path))
+
+
+def compute_prediction(
+    directory: Path,
+    paths: Sequence[str],
+    metric: str,
+    compute_flops: float,
+    *,
+    limits: Limits,
+    fits: dict[str, Fit] | None = None,
+) -> dict[str, Any]:
+    """Everything in a registration that follows from the rung files: rungs with their hashes,
+    ineligible ones with reasons, forecast and curve.
+
+    `paths` are run directories relative to `directory`. `fits` may carry fits from one call to
+    the next (registrations for several targets share a ladder). Raises UserError naming files.
+    """
+    memory = {} if fits is None else fits
+    runs = [Run(directory / path) for path in paths]
+    table = RunTable.from_runs(runs, metric, limits=limits)
+    located = list(zip(paths, runs, table.rows, strict=True))
+    eligible = sorted(
+        (entry for entry in located if entry[2].eligible),
+        key=lambda entry: (entry[2].compute_flops, entry[0]),
+    )
+    forecast = _remembered_fit(memory, table).predict(compute_flops)
+    if forecast.verdict == "refused":
+        reasons = "; ".join(f"{code.value}: {code.text}" for code in forecast.reasons)
+        raise UserError(
+            f"the forecast of {metric} at {compute_flops:.3g} FLOPs is refused: {reasons}"
+        )
+    curve = _target_curve(memory, [(run, row) for _, run, row in eligible], compute_flops)
+    return {
+        "rungs": [_rung_record(path, run, row) for path, run, row in eligible],
+        "ineligible": sorted(
+            (
+                {**_rung_record(path, run, row), "reasons": list(row.reasons)}
+                for path, run, row in located
+                if not row.eligible
+            ),
+            key=lambda record: str(record["run"]),
+        ),
+        # Eight digits: more than any measurement, fewer than differ between processors.
+        "forecast": rounded(forecast.to_json(), 8),
+        "curve": rounded(curve.to_json(), 8),
+    }
+
+
+def _remembered_fit(memory: dict[str, Fit], table: RunTable) -> Fit:
+    key = sha256_json([[row.run, row.compute_flops, row.loss] for row in table.fitted])
+    if key not in memory:
+        memory[key] = fit(table)
+    return memory[key]
+
+
+def _target_curve(
+    memory: dict[str, Fit], eligible: Sequence[tuple[Run, Row]], compute_flops: float
+) -> Curve:
+    """The target's training loss, in nats: rung curves rescaled to a forecast of the final one."""
+    curves, rows = [], []
+    for run, row in eligible:
+        metrics = [entry for entry in run.metrics() if "loss" in entry and "step" in entry]
+        if not metrics:
+            raise UserError(f"{run.metrics_path}: no rows with 'step' and 'loss'")
+        steps = np.array([float(entry["step"]) for entry in metrics])
+        losses = np.array([float(entry["loss"]) for entry in metrics])
+        fractions = steps / steps.max()
+        curves.append((fractions, losses))
+        rows.append(replace(row, loss=float(smooth(fractions, losses)[-1])))
+    final: Forecast = _remembered_fit(memory, RunTable(tuple(rows))).predict(
+        compute_flops, force=True
+    )
+    assert final.point is not None and final.intervals is not None, "forced forecasts have numbers"
+    return predict_curve(curves, [row.loss for row in rows], (final.point, *final.intervals[95]))
+
+
+def _rung_record(path: str, run: Run, row: Row) -> dict[str, Any]:
+    numbers = {
+        key: getattr(row, key)
+        for key in ("compute_flops", "loss", "params", "tokens", "steps", "seed")
+    }
+    # A run that is out because its loss is not a number still has to be written as JSON.
+    finite = {
+        k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in numbers.items()
+    }
+    return {"run": path, **finite, "files": {f: sha256_file(run.path / f) for f in RUN_FILES}}
+
+
+def _shared_hashes(directory: Path, rungs: Sequence[Run]) -> dict[str, str]:
+    """The hashes on which all rungs agree, and with them the files as they are now."""
+    if not rungs:
+        raise UserError(f"{directory}: no rungs to fit")
+    names = (*HASHED_FILES, "code")
+    shared: dict[str, str] = {}
+    for run in rungs:
+        hashes = run.manifest().get("hashes")
+        for name in names:
+            if not isinstance(hashes, Mapping) or not isinstance(hashes.get(name), str):
+                raise UserError(f"{run.manifest_path}: field hashes/{name} is missing")
+            if shared.setdefault(name, hashes[name]) != hashes[name]:
+                raise UserError(
+                    f"{run.manifest_path}: hashes/{name} differs from "
+                    f"{rungs[0].manifest_path}; one law needs one recipe, data set and code"
+                )
+    for name, file in HASHED_FILES.items():
+        if sha256_file(directory / file) != shared[name]:
+            raise UserError(f"{directory / file}: changed since the rungs were trained")
+    return shared
+
+
+def _new_path(directory: Path, name: str, chain: Sequence[Mapping[str, Any]]) -> Path:
+    """Where the next registration goes. Raises UserError if its name is taken."""
+    folder = registrations_dir(directory)
+    listed = [str(entry["file"]) for entry in chain if entry["kind"] == "registration"]
+    for file in (*listed, *(path.name for path in folder.glob("*.json"))):
+        if file[5:] == f"{name}.json":
+            raise UserError(f"{folder / file}: already registered")
+    return folder / f"{len(listed) + 1:04d}-{name}.json"
+
+
+def _falsification(metric: str, forecast: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = forecast["intervals"]["95"]
+    return {
+        "text": f"The forecast is falsified if the target's {metric} is outside its 95 % "
+        f"interval, that is below {low:.5g} or above {high:.5g}.",
+        "metric": metric,
+        "below": low,
+        "above": high,
+    }
+
+
+def _last_registration(chain: Sequence[Mapping[str, Any]]) -> str | None:
+    hashes = [str(entry["sha256"]) for entry in chain if entry["kind"] == "registration"]
+    return hashes[-1] if hashes else None
+
+
+def _append(
+    directory: Path, chain: Sequence[dict[str, Any]], kind: str, file: str, sha256: str
+) -> None:
+    previous = sha256_json(chain[-1]) if chain else None
+    entry = {"kind": kind, "file": file, "sha256": sha256, "previous": previous}
+    # Rewritten whole and renamed: a torn append would corrupt the line that follows it.
+    lines = "".join(canonical_json(item) + "\n" for item in (*chain, entry))
+    write_atomic(registrations_dir(directory) / "chain.jsonl", lines)
+
+
+def _relative(directory: Path, path: Path) -> str:
+    try:
+        return path.resolve().relative_to(directory.resolve()).as_posix()
+    except ValueError:
+        raise UserError(f"{path}: not inside {directory}") from None

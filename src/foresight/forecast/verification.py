@@ -1,0 +1,381 @@
+"""`verify`: recompute every registered number from the files, find any edit, score the outcomes.
+
+Nothing is trusted: hashes are taken again from the bytes, forecasts and curves are fitted again
+from the rung files, and outcomes are read from the targets' results. A target that is not
+finished is pending, which is no failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from foresight.errors import UserError
+from foresight.forecast.draws import rounded
+from foresight.forecast.eligibility import Limits, is_positive
+from foresight.forecast.forecast import Fit
+from foresight.forecast.registration import (
+    HASHED_FILES,
+    Registration,
+    compute_prediction,
+    read_chain,
+    registrations_dir,
+)
+from foresight.forecast.table import read_metric
+from foresight.runs import Run, read_json, sha256_file, sha256_json
+
+TOLERANCE = 1e-6
+"""Relative difference allowed between registered and recomputed numbers (processors differ)."""
+SAME_COMPUTE = 0.01
+"""A target may end at a compute that differs by so much from the registered one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of one file (relative to the ladder directory)."""
+
+    check: str
+    file: str
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one registered forecast fared. `status` is "finished" or "pending".
+
+    `error_percent` is 100 * (predicted / observed - 1); `error_in_sd` is |log error| over the
+    registered sd; `crps` is the continuous ranked probability score of the log loss.
+    """
+
+    name: str
+    run: str
+    metric: str
+    status: str
+    predicted: float
+    extrapolation_ratio: float
+    observed: float | None = None
+    error_percent: float | None = None
+    error_in_sd: float | None = None
+    crps: float | None = None
+    inside: dict[str, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found. `holds`: every check passed, outcomes inside their 95 % included."""
+
+    findings: tuple[Finding, ...]
+    scores: tuple[Score, ...]
+
+    @property
+    def holds(self) -> bool:
+        return all(finding.ok for finding in self.findings)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.ok)
+
+    def to_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = rounded(
+            {
+                "holds": self.holds,
+                "findings": [asdict(finding) for finding in self.findings],
+                "scores": [asdict(score) for score in self.scores],
+            }
+        )
+        return value
+
+
+def crps_normal(mean: float, sd: float, observed: float) -> float:
+    """Continuous ranked probability score of a normal forecast, in its unit; 0 is perfect.
+
+    Closed form of Gneiting & Raftery 2007, "Strictly proper scoring rules", section 4.2.
+    """
+    z = (observed - mean) / sd
+    normal = NormalDist()
+    return sd * (z * (2 * normal.cdf(z) - 1) + 2 * normal.pdf(z) - 1 / math.sqrt(math.pi))
+
+
+def verify(directory: Path) -> Report:
+    """Verify a ladder directory (layout: see `registration`).
+
+    Raises UserError if it has no registrations at all; every other fault is a finding.
+    """
+    if not any(registrations_dir(directory).glob("*.json")) and not read_chain(directory):
+        raise UserError(f"{directory}: no registrations to verify")
+    audit = _Audit(directory)
+    registrations = audit.chain()
+    audit.corpus()
+    for registration in registrations:
+        audit.registration(registration)
+    scores = [audit.outcome(registration) for registration in registrations]
+    return Report(tuple(audit.findings), tuple(score for score in scores if score is not None))
+
+
+class _Audit:
+    """Collects findings; each method is one group of checks."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.findings: list[Finding] = []
+        self.entries: list[dict[str, Any]] = []
+        self.fits: dict[str, Fit] = {}
+
+    def note(self, check: str, path: Path | str, ok: bool, message: str) -> bool:
+        file = path if isinstance(path, str) else path.relative_to(self.directory).as_posix()
+        self.findings.append(Finding(check, file, ok, message))
+        return ok
+
+    def same_hash(self, check: str, path: Path, expected: Any) -> bool:
+        """The file's bytes have the hash that was recorded."""
+        try:
+            found = sha256_file(path)
+        except UserError as error:
+            return self.note(check, path, False, str(error))
+        if found == expected:
+            return self.note(check, path, True, "unchanged")
+        return self.note(check, path, False, f"SHA-256 is {found}, recorded was {expected}")
+
+    def chain(self) -> list[Registration]:
+        """Chain lines follow one another, and agree with the registrations; returns those."""
+        folder = registrations_dir(self.directory)
+        path = folder / "chain.jsonl"
+        try:
+            self.entries = read_chain(self.directory)
+        except UserError as error:
+            self.note("chain", path, False, str(error))
+        previous: str | None = None
+        for number, entry in enumerate(self.entries, start=1):
+            ok = isinstance(entry, dict) and entry.get("previous") == previous
+            self.note("chain", path, ok, f"line {number} " + ("follows" if ok else "was edited, "
+                      "or the line before it was edited or removed"))  # fmt: skip
+            previous = sha256_json(entry)
+        listed = {
+            str(entry.get("file")): str(entry.get("sha256"))
+            for entry in self.entries
+            if isinstance(entry, dict) and entry.get("kind") == "registration"
+        }
+        for file in sorted({p.name for p in folder.glob("*.json")} - set(listed)):
+            self.note("chain", folder / file, False, "not in the chain")
+        result = []
+        last: str | None = None
+        for file, expected in listed.items():
+            registration = self._registered(folder / file, expected, last)
+            last = expected
+            if registration is not None:
+                result.append(registration)
+        return result
+
+    def _registered(self, path: Path, expected: str, last: str | None) -> Registration | None:
+        try:
+            registration = Registration.load(path)
+            found = registration.recomputed_sha256()
+        except ValueError as error:  # a UserError, or a NaN that has no canonical form
+            self.note("registration", path, False, str(error))
+            return None
+        if found != registration.sha256:
+            message = f"its content has SHA-256 {found}, it says {registration.sha256}"
+            self.note("registration", path, False, message)
+        elif found != expected:
+            self.note("registration", path, False, f"SHA-256 is {found}, the chain has {expected}")
+        elif registration.record["previous"] != last:
+            self.note("registration", path, False, "does not follow the registration before it")
+        else:
+            self.note("registration", path, True, "unchanged")
+        return registration
+
+    def corpus(self) -> None:
+        """Every file of the corpus has the hash its manifest lists."""
+        path = self.directory / HASHED_FILES["data"]
+        try:
+            manifest = read_json(path)
+        except UserError as error:
+            self.note("corpus", path, False, str(error))
+            return
+        files = manifest.get("files") if isinstance(manifest, dict) else None
+        if not isinstance(files, dict) or not files:
+            self.note("corpus", path, False, "field 'files' is missing or empty")
+            return
+        for name, expected in sorted(files.items()):
+            self.same_hash("corpus", path.parent / name, expected)
+
+    def registration(self, registration: Registration) -> None:
+        """Inputs unchanged, rungs unchanged, prediction recomputed. Any malformed field of a
+        doctored record is a finding, not a crash."""
+        record = registration.record
+        try:
+            for name, file in HASHED_FILES.items():
+                self.same_hash(name, self.directory / file, record["hashes"][name])
+            for rung in (*record["rungs"], *record["ineligible"]):
+                run = Run(self.directory / rung["run"])
+                for file, expected in rung["files"].items():
+                    self.same_hash("rung", run.path / file, expected)
+                self._manifest(run, record["hashes"])
+                self._metrics(run)
+            self._prediction(registration)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            message = f"malformed: {type(error).__name__} {error}"
+            self.note("registration", registration.path, False, message)
+
+    def _manifest(self, run: Run, hashes: Mapping[str, str]) -> bool:
+        """The run was made by the registered recipe, data, tokenizer and code."""
+        try:
+            found = run.manifest().get("hashes")
+        except UserError as error:
+            return self.note("manifest", run.manifest_path, False, str(error))
+        differing = [n for n, value in hashes.items() if not found or found.get(n) != value]
+        message = "agrees with the registration"
+        if differing:
+            message = f"hashes of {', '.join(differing)} differ from the registration's"
+        return self.note("manifest", run.manifest_path, not differing, message)
+
+    def _metrics(self, run: Run) -> bool:
+        """The metrics are those that the result was written from."""
+        try:
+            expected = run.result().get("metrics_sha256")
+        except UserError as error:
+            return self.note("result", run.result_path, False, str(error))
+        return self.same_hash("metrics", run.metrics_path, expected)
+
+    def _prediction(self, registration: Registration) -> None:
+        record = registration.record
+        paths = [rung["run"] for rung in (*record["rungs"], *record["ineligible"])]
+        try:
+            again = compute_prediction(
+                self.directory,
+                paths,
+                record["metric"],
+                record["target"]["compute_flops"],
+                limits=Limits(**record["limits"]),
+                fits=self.fits,
+            )
+        except UserError as error:
+            self.note("prediction", registration.path, False, f"cannot be recomputed: {error}")
+            return
+        differing = [
+            where for key, value in again.items() for where in differences(record[key], value, key)
+        ]
+        rule = record["falsification"]
+        if [rule["below"], rule["above"]] != record["forecast"]["intervals"]["95"]:
+            differing.append("falsification")
+        message = "recomputed from the rung files: the same"
+        if differing:
+            message = f"recomputed from the rung files, {', '.join(differing[:5])} differs"
+        self.note("prediction", registration.path, not differing, message)
+
+    def outcome(self, registration: Registration) -> Score | None:
+        """The target came after the registration, is what was registered, and how it fared."""
+        try:
+            return self._outcome(registration)
+        except UserError as error:
+            target = registration.record["target"]["run"]
+            self.note("outcome", target, False, str(error))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            message = f"malformed: {type(error).__name__} {error}"
+            self.note("outcome", registration.path, False, message)
+        return None
+
+    def _outcome(self, registration: Registration) -> Score:
+        record = registration.record
+        run = Run(self.directory / record["target"]["run"])
+        if run.started or run.finished:
+            self._order(run, record["created_utc"])
+            self._manifest(run, record["hashes"])
+        forecast = record["forecast"]
+        pending = Score(
+            name=registration.name,
+            run=record["target"]["run"],
+            metric=record["metric"],
+            status="pending",
+            predicted=forecast["point"],
+            extrapolation_ratio=forecast["extrapolation_ratio"],
+        )
+        if not run.finished:
+            return pending
+        self._metrics(run)
+        self._sealed(run)
+        result = run.result()
+        compute, planned = result["compute_flops"], record["target"]["compute_flops"]
+        same = is_positive(compute) and abs(compute / planned - 1) <= SAME_COMPUTE
+        self.note("target", run.result_path, same, f"compute {compute} FLOPs, registered {planned}")
+        observed = read_metric(run, result, record["metric"])
+        if not is_positive(observed):
+            self.note("outcome", run.result_path, False, f"{record['metric']} is {observed}")
+            return pending
+        score = _score(pending, forecast, float(observed))
+        assert score.inside is not None
+        low, high = forecast["intervals"]["95"]
+        where = "inside" if score.inside["95"] else "outside"
+        message = f"{observed:.5g} is {where} the 95 % interval [{low:.5g}, {high:.5g}]"
+        self.note("outcome", run.result_path, score.inside["95"], message)
+        return score
+
+    def _order(self, run: Run, registered: str) -> None:
+        try:
+            began = run.manifest().get("created_utc")
+        except UserError as error:
+            self.note("order", run.manifest_path, False, str(error))
+            return
+        if not isinstance(began, str):
+            self.note("order", run.manifest_path, False, "field created_utc is missing")
+            return
+        ok = _utc(began) >= _utc(registered)
+        message = f"began {began}, registered {registered}"
+        self.note("order", run.manifest_path, ok, message)
+
+    def _sealed(self, run: Run) -> None:
+        """The result is the one sealed in the chain; one that never was is only remarked on."""
+        file = run.result_path.relative_to(self.directory).as_posix()
+        seals = [
+            e["sha256"] for e in self.entries if e.get("kind") == "outcome" and e["file"] == file
+        ]
+        if seals:
+            self.same_hash("seal", run.result_path, seals[0])
+        else:
+            self.note("seal", run.result_path, True, "not sealed: an edit of it would not show")
+
+
+def differences(recorded: Any, again: Any, path: str) -> list[str]:
+    """Paths of the leaves at which two JSON values differ by more than `TOLERANCE`."""
+    if isinstance(recorded, dict) and isinstance(again, dict) and recorded.keys() == again.keys():
+        return [d for key in again for d in differences(recorded[key], again[key], f"{path}/{key}")]
+    if isinstance(recorded, list) and isinstance(again, list) and len(recorded) == len(again):
+        pairs = enumerate(zip(recorded, again, strict=True))
+        return [d for i, (a, b) in pairs for d in differences(a, b, f"{path}/{i}")]
+    numbers = isinstance(recorded, (int, float)) and isinstance(again, (int, float))
+    if numbers and math.isclose(recorded, again, rel_tol=TOLERANCE, abs_tol=1e-12):
+        return []
+    return [] if recorded == again else [path]
+
+
+def _score(pending: Score, forecast: Mapping[str, Any], observed: float) -> Score:
+    point, sd = float(forecast["point"]), float(forecast["sd_log"])
+    error = math.log(point / observed)
+    return Score(
+        name=pending.name,
+        run=pending.run,
+        metric=pending.metric,
+        status="finished",
+        predicted=point,
+        extrapolation_ratio=pending.extrapolation_ratio,
+        observed=observed,
+        error_percent=100.0 * (point / observed - 1.0),
+        error_in_sd=abs(error) / sd,
+        crps=crps_normal(math.log(point), sd, math.log(observed)),
+        inside={
+            level: bool(pair[0] <= observed <= pair[1])
+            for level, pair in forecast["intervals"].items()
+        },
+    )
+
+
+def _utc(text: str) -> datetime:
+    """An ISO 8601 time; without a zone it is taken as UTC. Raises ValueError."""
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

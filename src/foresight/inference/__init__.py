@@ -1,0 +1,1 @@
+"""Text and choices out of a checkpoint."""

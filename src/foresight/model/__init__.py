@@ -1,0 +1,1 @@
+"""The decoder, its image path, and how every tensor scales."""

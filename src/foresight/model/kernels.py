@@ -1,0 +1,124 @@
+"""Fused forward-and-backward pieces of the decoder.
+
+At the widths of a ladder's small rungs the matrices are not the cost: element-wise
+passes, slices and the softmax over the vocabulary are. Each function here does by hand
+what autograd would do in more passes over memory. `tests/model/test_kernels.py` holds
+them to the plain formulas in double precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Rows of logits made at a time: rows * vocabulary * 4 bytes should stay within a core's L2 cache.
+_LOGITS_CHUNK_BYTES = 1 << 20
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+        y = x * inverse
+        ctx.save_for_backward(y, inverse)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        y, inverse = ctx.saved_tensors
+        (grad,) = grads
+        along = (grad * y).mean(dim=-1, keepdim=True)
+        return torch.addcmul(grad, y, along, value=-1).mul_(inverse), None
+
+
+def rms_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """x / rms(x) over the last dimension, without gains (Zhang & Sennrich 2019). Any shape."""
+    return _RMSNorm.apply(x, eps)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Rotary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, turn: Tensor) -> Tensor:
+        ctx.save_for_backward(turn)
+        return torch.view_as_real(torch.view_as_complex(x.view(*turn.shape, 2)) * turn).view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (turn,) = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        # The inverse of a rotation is the rotation by the negative angle.
+        turned = torch.view_as_complex(grad.view(*turn.shape, 2)) * turn.conj().resolve_conj()
+        return torch.view_as_real(turned).view_as(grad), None
+
+
+def rotary(x: Tensor, turn: Tensor) -> Tensor:
+    """RoPE (Su et al. 2021) on neighbouring pairs: x (N, d) float32, turn (N, d / 2) complex64.
+
+    One complex product over contiguous memory; the rotate-half form costs 40 times as much
+    here. Both are the same model up to a permutation of each head's rows of q and k, which
+    export applies.
+    """
+    return _Rotary.apply(x, turn)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows = max(1, _LOGITS_CHUNK_BYTES // (4 * head.shape[0]))
+        needs = x.requires_grad or head.requires_grad
+        losses = torch.empty(x.shape[0], dtype=torch.float32, device=x.device)
+        grad_x = torch.empty_like(x) if needs else None
+        grad_head = torch.zeros_like(head, dtype=torch.float32) if needs else None
+        for start in range(0, x.shape[0], rows):
+            part = slice(start, start + rows)
+            logits = (x[part] @ head.T).float()
+            target = targets[part, None]
+            peak = logits.amax(dim=-1, keepdim=True)
+            chosen = logits.gather(1, target) - peak
+            logits.sub_(peak).exp_()
+            total = logits.sum(dim=-1, keepdim=True)
+            losses[part] = (total.log() - chosen)[:, 0]
+            if grad_x is None or grad_head is None:
+                continue
+            # d loss / d logits = w (softmax - one_hot), made in place of the logits.
+            weight = weights[part, None]
+            logits.mul_(weight / total)
+            logits.scatter_add_(1, target, -weight)
+            inner = logits.to(x.dtype)
+            torch.mm(inner, head, out=grad_x[part])
+            if x.dtype == torch.float32:
+                grad_head.addmm_(inner.T, x[part])
+            else:
+                grad_head += inner.T @ x[part]
+        ctx.save_for_backward(grad_x, grad_head)
+        ctx.mark_non_differentiable(losses)
+        ctx.head_dtype = head.dtype
+        return torch.dot(losses, weights), losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_x, grad_head = ctx.saved_tensors
+        scale = grads[0]
+        return grad_x * scale, (grad_head * scale).to(ctx.head_dtype), None, None
+
+
+def linear_cross_entropy(
+    x: Tensor, head: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of softmax(x @ head.T) without ever holding all logits.
+
+    x (N, d), head (V, d), targets (N,) int64, weights (N,) float32. Returns the scalar
+    sum(weights * nats), differentiable in x and head, and the nats of each position (N,),
+    not differentiable. Gradients are made in the forward pass, chunk by chunk, so that the
+    logits of a chunk stay in cache.
+    """
+    return _LinearCrossEntropy.apply(x, head, targets, weights)  # type: ignore[no-any-return, no-untyped-call]

@@ -1,0 +1,58 @@
+"""One self-contained HTML page of an experiment, and Figure 1 as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from foresight.report import sections
+from foresight.report.canvas import files
+from foresight.report.card import disclosure
+from foresight.report.evidence import gather
+from foresight.report.headline import headline, integrity
+from foresight.report.words import describe, short
+from foresight.runs import write_atomic
+
+
+def write_page(directory: Path) -> Path:
+    """Write DIR/report/index.html (and figure1.svg, figure1.png beside it); returns its path.
+
+    Whatever is not there yet is said in a sentence. The same files give the same bytes. Raises
+    UserError if DIR holds no readable recipe, or cannot be written to.
+    """
+    evidence = gather(directory)
+    first, figure = sections.figure_one(evidence)
+    chapters = [
+        headline(evidence),
+        first,
+        sections.backtest(evidence),
+        sections.law_in_force(evidence),
+        sections.curves(evidence),
+        sections.sources(evidence),
+        sections.transfer(evidence),
+        sections.pictures(evidence),
+        disclosure(evidence),
+        integrity(evidence),
+    ]
+    environment = Environment(
+        loader=PackageLoader("foresight.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    recipe = evidence.recipe
+    html = environment.get_template("page.html").render(
+        title=f"Foresight: {recipe.name}",
+        subtitle=f"Recipe {recipe.name} ({short(recipe.sha256)}), repetition {recipe.seed}. "
+        f"Metric: {describe(evidence.metric)}.",
+        chapters=chapters,
+    )
+    folder = directory / "report"
+    if figure is not None:
+        svg, png = files(figure, "figure1")
+        write_atomic(folder / "figure1.svg", svg)
+        write_atomic(folder / "figure1.png", png)
+    write_atomic(folder / "index.html", html)
+    return folder / "index.html"

@@ -1,0 +1,1 @@
+"""Optimiser, trainer, checkpoints, validation, and many runs side by side."""

@@ -1,0 +1,1 @@
+"""Generators of the embedded default data: seeded, versioned, no downloads."""

@@ -1,0 +1,74 @@
+"""What several rooms' tests need: the public data folder, a tiny recipe, a tiny corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from foresight.data.corpus import Corpus
+from foresight.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+# Tests are many small products: a second thread gains nothing, and on a busy machine two
+# threads that wait for each other at every operation can take a hundred times as long.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real public data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: this test reads real public data from there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of some forty real modules of this package and the standard library."""
+    import json
+    import unittest
+
+    folder = tmp_path_factory.mktemp("text")
+    sources = [
+        path
+        for package in (json, unittest)
+        for path in sorted(Path(package.__file__).parent.rglob("*.py"))
+    ]
+    for number, path in enumerate([*sources, *sorted((ROOT / "src").rglob("*.py"))]):
+        group = folder / f"group{number % 7}"
+        group.mkdir(exist_ok=True)
+        (group / f"{number}-{path.name}").write_text(path.read_text())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(text_folder: Path) -> Recipe:
+    """Seconds per run: width 16, one vocabulary of 512, all three sources."""
+    return Recipe.model_validate(
+        {
+            "name": "tiny",
+            "corpus": {
+                "code": str(text_folder),
+                "vocab_size": 512,
+                "generated_documents": 600,
+                "validation_tokens": 8192,
+            },
+            "architecture": {"context": 96, "depth": 2, "head_dim": 8},
+            "scale": {"base_width": 16},
+            "ladder": {
+                "rungs": [3e9, 6e9],
+                "seeds": [2, 1],
+                "targets": [1.2e10],
+                "trained_targets": 1,
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def corpus(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return Corpus.build(recipe, tmp_path_factory.mktemp("corpus") / "corpus")
