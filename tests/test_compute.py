@@ -24,7 +24,7 @@ def _plain_cross_entropy(x, head, targets, weights):  # type: ignore[no-untyped-
 def test_flops_equal_torchs_counter(
     recipe: Recipe, corpus: Corpus, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Autograd's own backward of the head stands in for the fused one, which the counter sees too."""
+    """The plain head stands in for the fused one, which hides its backward from the counter."""
     monkeypatch.setattr(decoder, "linear_cross_entropy", _plain_cross_entropy)
     spec = recipe.at(1e10, width=width)
     model = Decoder(spec)

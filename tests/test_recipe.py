@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ SHIPPED = ["pocket", "overnight", "single-gpu"]
 def test_size_and_data_grow_with_compute(name: str) -> None:
     recipe = Recipe.named(name)
     runs = [recipe.at(compute) for compute in sorted(recipe.ladder.rungs + recipe.ladder.targets)]
-    for smaller, larger in zip(runs, runs[1:], strict=False):
+    for smaller, larger in pairwise(runs):
         assert larger.shape.active_params >= smaller.shape.active_params
         planned = [s.tokens * s.shape.flops_per_token() for s in (smaller, larger)]
         assert planned[0] < planned[1]

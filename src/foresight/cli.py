@@ -144,7 +144,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard scalars.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train predicted runs in targets/, with all cores for one run or one core for each of several."""
+    """Train predicted runs: all cores for one run, one core each for several."""
     from foresight.experiment import Experiment
     from foresight.views import show_runs, watching
 
@@ -172,7 +172,7 @@ def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
 
 @app.command()
 def transfer(directory: Directory = DEMO, as_json: AsJson = False) -> None:
-    """Sweep the learning rate at two widths, ours and the standard parametrisation: does it transfer?"""
+    """Does the learning rate transfer? Sweep it at two widths, ours and standard."""
     from foresight.experiment import Experiment
     from foresight.views import show_transfer, watching
 
@@ -200,7 +200,7 @@ def sample(
     from foresight.inference.sampling import sample as continue_text
 
     model, tokenizer = load_model(run)
-    parts = [*(Image.from_file(path) for path in image or []), Text(prompt)]
+    parts: list[Text | Image] = [*(Image.from_file(path) for path in image or []), Text(prompt)]
     ids = list(continue_text(model, tokenizer, parts, max_tokens, temperature, seed))
     text = tokenizer.decode(ids)
     value = {"prompt": prompt, "text": text, "tokens": len(ids), "seed": seed}

@@ -65,12 +65,11 @@ class Shape(BaseModel):
 
     @property
     def head_share(self) -> float:
-        """Share of the FLOPs spent on the output head: where it is large, C means something else."""
+        """Share of the FLOPs spent on the output head: where large, C means something else."""
         return 6.0 * self.vocab * self.width / self.flops_per_token()
 
     def training_bytes(self, batch_tokens: int) -> int:
         """Rough peak of weights, gradients, optimiser state and activations in float32."""
-        activations = batch_tokens * (
-            self.depth * (12 * self.width + 5 * self.ffn) + 8 * self.width
-        )
+        per_block = 12 * self.width + 5 * self.ffn
+        activations = batch_tokens * (self.depth * per_block + 8 * self.width)
         return 4 * (4 * self.params + activations) + (64 << 20)

@@ -35,7 +35,7 @@ class Image:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Image:
-        """Decode an encoded picture (PNG, JPEG, ...). Raises UserError naming `name` if it is none."""
+        """Decode a picture (PNG, JPEG, ...). Raises UserError naming `name` if it is none."""
         from PIL import Image as PillowImage
         from PIL import UnidentifiedImageError
 

@@ -23,7 +23,7 @@ from foresight.inference.choices import accuracies, answer_questions
 from foresight.model.decoder import Decoder
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, sha256_file, write_json
-from foresight.training.ladder import Job, Progress, cores, rung_jobs, run_jobs, target_job
+from foresight.training.ladder import Job, Progress, cores, run_jobs, rung_jobs, target_job
 from foresight.training.trainer import model_of
 from foresight.worlds import pictures
 
@@ -100,7 +100,7 @@ class Experiment:
         return fit(RunTable.from_runs(self.rungs, self.recipe.ladder.metric))
 
     def predict(self, compute_flops: float, registered: bool) -> Forecast:
-        """Forecast a run; with `registered`, write it down first (refused once the run has begun)."""
+        """Forecast a run; with `registered`, write it down (refused once the run has begun)."""
         forecast = self.fit().predict(compute_flops)
         if registered:
             job = target_job(self.recipe, self.directory, compute_flops)

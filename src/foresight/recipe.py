@@ -1,4 +1,4 @@
-"""The one dial: `Recipe.at(compute_flops)` derives every hyper-parameter of a run from its compute."""
+"""The one dial: `Recipe.at(compute_flops)` derives every hyper-parameter of a run."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Recipe(_Section):
     @property
     def text(self) -> str:
         """The recipe as YAML, every field written out: what `save` writes and `sha256` hashes."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
     @property
     def sha256(self) -> str:
@@ -277,7 +277,7 @@ class Recipe(_Section):
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """Read a YAML recipe. Raises UserError naming file, field, what is wrong and what is right."""
+        """Read a YAML recipe. Raises UserError naming file, field and what would be right."""
         try:
             raw = yaml.safe_load(path.read_text())
         except OSError as error:

@@ -16,7 +16,7 @@ from foresight.errors import UserError
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling per value (sorted keys, no spaces, no NaN), so that equal values hash equally."""
+    """One spelling per value (sorted keys, no spaces, no NaN): equal values hash equally."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
     )
@@ -146,7 +146,7 @@ class Run:
 
     @property
     def started(self) -> bool:
-        """True once a step has been logged: from then on nothing about it can be *pre*-registered."""
+        """True once a step has been logged: from then on nothing about it can be registered."""
         return self.metrics_path.exists() and self.metrics_path.stat().st_size > 0
 
     def manifest(self) -> dict[str, Any]:

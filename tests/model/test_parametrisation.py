@@ -95,8 +95,8 @@ def _growth(
             )
             for seed in (0, 1)
         ]
-        for name in found:
-            found[name].append(float(np.mean([one[name] for one in each])))
+        for name, values in found.items():
+            values.append(float(np.mean([one[name] for one in each])))
     return {name: _slope(sizes, values) for name, values in found.items()}
 
 

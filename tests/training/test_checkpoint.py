@@ -53,7 +53,7 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
     checkpoint = _write(tmp_path, 5)
     path = checkpoint.path / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(UserError, match="delete .* to resume from the checkpoint before"):
+    with pytest.raises(UserError, match=r"delete .* to resume from the checkpoint before"):
         checkpoint.load("weights")
 
 
@@ -61,5 +61,5 @@ def test_other_shapes_are_named(tmp_path: Path) -> None:
     checkpoint = _write(tmp_path, 5)
     with pytest.raises(UserError, match=r"tensor 'a' should be \(3, 3\), is \(2, 3\)"):
         restore({"a": torch.zeros(3, 3)}, checkpoint.load("weights"), checkpoint.path)
-    with pytest.raises(UserError, match="tensor 'c' should be .* is nothing"):
+    with pytest.raises(UserError, match=r"tensor 'c' should be .* is nothing"):
         restore({"c": torch.zeros(1)}, checkpoint.load("weights"), checkpoint.path)

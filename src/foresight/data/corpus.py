@@ -88,7 +88,10 @@ class Corpus:
         total = sum(mixture.values())
         counts = self.manifest["sources"]
         return sum(
-            share / total * counts[name]["train"]["patches"] / counts[name]["train"]["tokens"]
+            share
+            / total
+            * int(counts[name]["train"]["patches"])
+            / int(counts[name]["train"]["tokens"])
             for name, share in mixture.items()
         )
 

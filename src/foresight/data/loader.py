@@ -51,7 +51,7 @@ class Batch:
 
 
 def cut_pieces(shard: Shard, context: int) -> NDArray[np.int64]:
-    """Cut every document into pieces of at most context + 1 tokens, (n, 3): start, end, patch start.
+    """Pieces of at most context + 1 tokens of every document, (n, 3): start, end, patch start.
 
     Neighbouring pieces share one token, so that every token of a document but its first is
     a target exactly once. How a document is cut depends on nothing but itself, and no cut
@@ -60,7 +60,8 @@ def cut_pieces(shard: Shard, context: int) -> NDArray[np.int64]:
     marks = np.isin(shard.tokens, (IMG, IMG_BREAK, IMG_END))
     seen = np.concatenate([[0], np.cumsum(np.asarray(shard.tokens) == IMG)])
     pieces = []
-    for start, end in zip(shard.offsets[:-1].tolist(), shard.offsets[1:].tolist(), strict=True):
+    for first, end in zip(shard.offsets[:-1].tolist(), shard.offsets[1:].tolist(), strict=True):
+        start = first
         while end - start > 1:
             stop = min(start + context + 1, end)
             if stop < end and marks[stop - 1] and shard.tokens[stop - 1] != IMG_END:
@@ -135,7 +136,8 @@ class Loader:
         # Past the point where the first source is used up, the proportions cannot hold.
         usable = min(end[-1] for end in ends)
         order = np.argsort(due, kind="stable")
-        return np.concatenate(tables)[order[due[order] <= usable]]
+        table: NDArray[np.int64] = np.concatenate(tables)[order[due[order] <= usable]]
+        return table
 
     @property
     def positions(self) -> int:

@@ -42,7 +42,7 @@ class Encoded:
 
 
 def encode_parts(parts: Iterable[Text | Image], tokenizer: Tokenizer, patch: int) -> Encoded:
-    """Ids of interleaved parts: an image is a patch mark per patch, a break per row, an end mark."""
+    """Ids of parts: an image is a mark per patch, a break after each row but the last, an end."""
     tokens: list[int] = []
     weights: list[float] = []
     patches: list[NDArray[np.uint8]] = []
@@ -122,7 +122,7 @@ class Shard:
 
     @classmethod
     def open(cls, directory: Path, name: str) -> Shard:
-        """Memory-map a shard. Raises UserError naming the file that is missing, torn or inconsistent."""
+        """Memory-map a shard. Raises UserError naming a file that is missing or torn."""
         loaded = {}
         for key in _ARRAYS:
             path = directory / f"{name}.{key}.npy"

@@ -54,7 +54,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> Tokenizer:
-        """Learn merges from `texts`. Raises UserError if `size` is too small or cannot be filled."""
+        """Learn merges from `texts`. Raises UserError if `size` does not suit them."""
         if size % 64 or size < SMALLEST_VOCAB:
             raise UserError(
                 f"vocab_size {size}: must be a multiple of 64 of at least {SMALLEST_VOCAB} "

@@ -44,7 +44,8 @@ class Inputs:
 def initial_weight(name: str, rule: TensorRule, seed: int) -> Tensor:
     """A weight's start, a function of (seed, name) alone: other tensors do not shift it."""
     generator = torch.Generator().manual_seed(int(sha256_text(f"{seed}/{name}")[:15], 16))
-    return torch.randn(rule.shape, generator=generator) * rule.init_std
+    weight: Tensor = torch.randn(rule.shape, generator=generator) * rule.init_std
+    return weight
 
 
 class Decoder(nn.Module):
@@ -65,10 +66,12 @@ class Decoder(nn.Module):
         frequencies = spec.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
         angles = torch.outer(torch.arange(spec.shape.context, dtype=torch.float64), frequencies)
         turns = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+        self.turns: Tensor
         self.register_buffer("turns", turns.repeat(1, spec.shape.heads), persistent=False)
 
     def weight(self, name: str) -> Tensor:
-        return self.weights[name.replace(".", "/")]
+        weight: Tensor = self.weights[name.replace(".", "/")]
+        return weight
 
     def inputs(self, batch: Batch) -> Inputs:
         """Move a batch to the model's device and derive rotations and mask."""

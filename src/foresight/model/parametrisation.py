@@ -1,15 +1,20 @@
 """How every tensor scales: one rule per tensor, as a function of width, depth, batch and horizon.
 
 `complete` is CompleteP (Dey et al. 2025) for AdamW and the spectral condition (Yang, Simon &
-Bernstein 2023; Jordan et al. 2024) for Muon: with m_d = width / base width and m_L = depth / base depth,
+Bernstein 2023; Jordan et al. 2024) for Muon. With m_d = width / base width, m_L = depth / base
+depth, and the rates of `RunSpec`, which already follow batch and horizon:
 
-| role      | initial sd       | forward multiplier      | learning rate              | decay     | epsilon       |
-|-----------|------------------|-------------------------|----------------------------|-----------|---------------|
-| embedding | 1                | 1                       | embedding_lr               | 0         | eps / m_d     |
-| input     | 1/sqrt(fan_in)   | 1                       | embedding_lr               | 0         | eps / m_d     |
-| hidden    | 1/sqrt(fan_in)   | 1 (branch: 1 / m_L)     | Muon: lr sqrt(out/in)      | wd        | -             |
-|           |                  |                         | AdamW: lr / m_d            | wd * m_d  | eps/(m_d m_L) |
-| head      | 0                | 1 / m_d                 | head_lr                    | 0         | eps           |
+| role           | initial sd     | multiplier    | learning rate    | decay    | epsilon         |
+|----------------|----------------|---------------|------------------|----------|-----------------|
+| embedding      | 1              | 1             | lr / sqrt(m_d)   | 0        | eps / m_d       |
+| input          | 1/sqrt(fan_in) | 1             | lr / sqrt(m_d)   | 0        | eps / m_d       |
+| hidden (Muon)  | 1/sqrt(fan_in) | branch: 1/m_L | lr sqrt(out/in)  | wd / sqrt| -               |
+| hidden (AdamW) | 1/sqrt(fan_in) | branch: 1/m_L | lr / m_d         | wd m_d   | eps / (m_d m_L) |
+| head           | 0              | logits: 1/m_d | head_lr          | 0        | eps             |
+
+The square root in the embedding's rate is measured, not derived: with a rate constant in
+width the optimum fell by an octave from width 32 to 128 (`LOG.md`); Hayou & Liu 2025 expect
+an exponent between 0 and 1/2 where the vocabulary is much larger than the width.
 
 `standard` is what one gets without thinking about width: sd 0.02 everywhere, one learning rate
 for all tensors, no multipliers. It is kept as the negative control of the transfer tests.

@@ -35,7 +35,7 @@ class SourceLoss:
 def evaluate(
     model: Decoder, loaders: Mapping[str, tuple[Loader, int]], token_bytes: list[bytes]
 ) -> dict[str, SourceLoss]:
-    """Loss of `model` on the first rows of each source's held-out loader: {source: (loader, rows)}."""
+    """Held-out loss per source, on the first rows of its loader: {source: (loader, rows)}."""
     sizes = torch.tensor([len(piece) for piece in token_bytes])
     return {
         name: _source_loss(model, loader, rows, sizes) for name, (loader, rows) in loaders.items()

@@ -27,7 +27,7 @@ def orthogonalise(stack: Tensor) -> Tensor:
 
     Newton-Schulz iteration of Muon (Jordan et al. 2024). A zero matrix stays zero.
     """
-    x = stack / (torch.linalg.matrix_norm(stack, keepdim=True) * 1.01 + 1e-30)
+    x: Tensor = stack / (torch.linalg.matrix_norm(stack, keepdim=True) * 1.01 + 1e-30)
     for a, b, c in _POLAR_EXPRESS:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
@@ -73,7 +73,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, step: int, schedule: float) -> None:
-        """Apply one update; `step` counts from 0, `schedule` is the current share of the peak rate."""
+        """Apply one update; `step` counts from 0, `schedule` is the share of the peak rate."""
         for wide, names in self._stacks.items():
             self._muon(wide, names, schedule)
         self._adamw(step, schedule)
@@ -115,7 +115,7 @@ class Optimizer:
 
 
 def schedule(spec: RunSpec, step: int) -> float:
-    """Share of the peak rate at `step`: linear warm-up, then linear to zero (Bergsma et al. 2025)."""
+    """Share of the peak rate: linear warm-up, then linear to zero (Bergsma et al. 2025)."""
     if step < spec.warmup_steps:
         return (step + 1) / spec.warmup_steps
     return (spec.steps - step) / (spec.steps - spec.warmup_steps)

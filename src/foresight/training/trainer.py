@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from foresight import __version__
 from foresight.data.corpus import Corpus
-from foresight.data.loader import Batch, Loader
+from foresight.data.loader import Batch
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder
 from foresight.recipe import Recipe, RunSpec
@@ -55,10 +55,16 @@ class Settings:
     """Write scalars for TensorBoard beside `metrics.jsonl` (needs the package)."""
 
 
+class RowSource(Protocol):
+    """Where batches come from: a `Loader`, or random ids when only speed matters."""
+
+    def rows(self, start: int, count: int) -> Batch: ...
+
+
 class Trainer:
     """State of a run between two steps: weights, optimiser state and the number of the step."""
 
-    def __init__(self, spec: RunSpec, loader: Loader) -> None:
+    def __init__(self, spec: RunSpec, loader: RowSource) -> None:
         self.spec = spec
         self.model = Decoder(spec)
         self.step = 0
@@ -75,9 +81,10 @@ class Trainer:
         norm = self.optimizer.clip()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
-                f"step {self.step}: loss {loss}, gradient norm {norm}; the batch is rows {first} to "
-                f"{first + spec.batch_rows - 1} of data seed {spec.seed}. The run stopped before "
-                f"this update; its last checkpoint is intact. Lower the learning rates of the recipe."
+                f"step {self.step}: loss {loss}, gradient norm {norm}; the batch is rows "
+                f"{first} to {first + spec.batch_rows - 1} of data seed {spec.seed}. The run "
+                f"stopped before this update and its last checkpoint is intact; lower the "
+                f"learning rates of the recipe"
             )
         share = schedule(spec, self.step)
         self.optimizer.step(self.step, share)
@@ -137,8 +144,8 @@ def train(
         loader = corpus.train_loader(spec.mixture, spec.shape.context, spec.seed)
         if loader.positions < spec.tokens:
             raise UserError(
-                f"{corpus.directory}: holds {loader.positions:,} positions in the proportions of the "
-                f"recipe, this run reads {spec.tokens:,}; one pass is the rule, so use more data "
+                f"{corpus.directory}: holds {loader.positions:,} positions in the recipe's "
+                f"proportions, this run reads {spec.tokens:,}; one pass is the rule, so use more data "
                 f"(corpus.code: installed, corpus.generated_documents) or a smaller run"
             )
         trainer = Trainer(spec, loader)
