@@ -112,7 +112,8 @@ def _complete_rule(spec: RunSpec, role: Role, shape: tuple[int, int]) -> TensorR
     fan_out, fan_in = shape
     if role in ("embedding", "input"):
         std = 1.0 if role == "embedding" else fan_in**-0.5
-        return TensorRule(role, shape, std, "adamw", spec.embedding_lr, 0.0, spec.epsilon / m_d)
+        rate = spec.embedding_lr * m_d**-0.5
+        return TensorRule(role, shape, std, "adamw", rate, 0.0, spec.epsilon / m_d)
     if role == "head":
         return TensorRule(role, shape, 0.0, "adamw", spec.head_lr, 0.0, spec.epsilon)
     std = fan_in**-0.5

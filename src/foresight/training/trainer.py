@@ -145,8 +145,8 @@ def train(
         if loader.positions < spec.tokens:
             raise UserError(
                 f"{corpus.directory}: holds {loader.positions:,} positions in the recipe's "
-                f"proportions, this run reads {spec.tokens:,}; one pass is the rule, so use more data "
-                f"(corpus.code: installed, corpus.generated_documents) or a smaller run"
+                f"proportions, this run reads {spec.tokens:,}; one pass is the rule, so use more "
+                f"data (corpus.code: installed, corpus.generated_documents) or a smaller run"
             )
         trainer = Trainer(spec, loader)
         checkpoint = Checkpoint.latest(run.checkpoints)
