@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe
+from tests.command import foresight
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -29,7 +31,6 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of some forty real modules of this package and the standard library."""
-    import json
     import unittest
 
     folder = tmp_path_factory.mktemp("text")
@@ -72,3 +73,35 @@ def recipe(text_folder: Path) -> Recipe:
 @pytest.fixture(scope="session")
 def corpus(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus.build(recipe, tmp_path_factory.mktemp("corpus") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def spine_recipe(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five tiny rungs over 1.5 decades and one target: a minute in all."""
+    ladder = {
+        "rungs": [1.2e9, 2.6e9, 6e9, 1.6e10, 4e10],
+        "seeds": [2, 2, 1, 1, 1],
+        "targets": [6e10, 4e11],
+        "trained_targets": 1,
+        "metric": "bits_per_byte/code",
+    }
+    raw = recipe.model_dump(mode="json") | {"ladder": ladder}
+    raw["scale"]["batch_coefficient"] = 0.06
+    raw["optimizer"]["clip"] = 100.0
+    raw["corpus"]["generated_documents"] = 1500
+    path = tmp_path_factory.mktemp("recipes") / "spine.yaml"
+    Recipe.model_validate(raw).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def spine(spine_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole experiment made by `foresight demo`; later tests use copies."""
+    directory = tmp_path_factory.mktemp("spine") / "demo"
+    done = foresight("demo", directory, "--recipe", spine_recipe, "--json")
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    outcome = json.loads(done.stdout)
+    assert Path(outcome["page"]).exists()
+    assert outcome["scores"][0]["status"] == "finished"
+    assert outcome["scores"][1]["status"] == "pending"
+    return directory

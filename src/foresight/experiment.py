@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from foresight.model.decoder import Decoder
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, sha256_file, write_json
 from foresight.training.ladder import Job, Progress, cores, run_jobs, rung_jobs, target_job
-from foresight.training.trainer import model_of
+from foresight.training.trainer import Settings, model_of
 from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]
@@ -32,9 +32,10 @@ Watch = Callable[[list[Progress]], None]
 _TRANSFER_WIDTHS = (32, 128)
 _TRANSFER_STEPS = 150
 _TRANSFER_ROWS = 4
-_TRANSFER_OCTAVES = {"complete": range(-3, 4), "standard": range(-5, 4)}
+_TRANSFER_OCTAVES = {"complete": range(-3, 2), "standard": range(-4, 2)}
 # Where the standard parametrisation's sweep is centred: its usual rate at these widths.
 _STANDARD_LR = 2.0**-6
+_TRANSFER_SETTINGS = Settings(keep_weights=False, validation_rows=128)
 _QUESTIONS = 1400
 
 
@@ -101,16 +102,19 @@ class Experiment:
 
     def predict(self, compute_flops: float, registered: bool) -> Forecast:
         """Forecast a run; with `registered`, write it down (refused once the run has begun)."""
-        forecast = self.fit().predict(compute_flops)
+        job = target_job(self.recipe, self.directory, compute_flops)
+        # What the run will really spend: whole steps, image patches included.
+        share = Corpus(self.corpus_path).image_share(job.spec.mixture)
+        planned = job.spec.tokens * job.spec.shape.flops_per_token(share)
+        forecast = self.fit().predict(planned)
         if registered:
-            job = target_job(self.recipe, self.directory, compute_flops)
             register(
                 self.directory,
                 name=f"c{compute_flops:.1e}".replace("+", ""),
                 metric=self.recipe.ladder.metric,
                 target=Target(
                     job.run,
-                    compute_flops,
+                    planned,
                     job.spec.shape.params,
                     job.spec.tokens,
                     job.spec.steps,
@@ -124,6 +128,8 @@ class Experiment:
     ) -> list[dict[str, Any]]:
         """Train predicted runs and seal the outcome of each registered one."""
         jobs = [target_job(self.recipe, self.directory, flops) for flops in computes]
+        if tensorboard:
+            jobs = [replace(job, settings=replace(job.settings, tensorboard=True)) for job in jobs]
         workers = min(cores(), len(jobs))
         results = run_jobs(
             jobs,
@@ -132,7 +138,6 @@ class Experiment:
             watch,
             workers=workers,
             threads=cores() // workers,
-            tensorboard=tensorboard,
         )
         self._seal([job.run for job in jobs])
         return results
@@ -198,7 +203,7 @@ class Experiment:
             rates = dict.fromkeys(rates, _STANDARD_LR)
         update |= {key: rate * 2.0**octave for key, rate in rates.items()}
         run = Run(self.directory / "transfer" / f"{kind}-w{width}-{octave:+d}")
-        return Job(run, RunSpec.model_validate(spec.model_dump() | update))
+        return Job(run, RunSpec.model_validate(spec.model_dump() | update), _TRANSFER_SETTINGS)
 
     def ask_about_pictures(self, run: Run) -> dict[str, Any]:
         """Held-out picture questions with and without the pictures; writes pictures.json."""

@@ -103,43 +103,33 @@ def show_plan(console: Console, rows: Sequence[PlannedRun]) -> None:
     _table(
         console,
         "Plan for this machine",
-        [
-            "run",
-            "FLOPs",
-            "width",
-            "depth",
-            "params",
-            "tokens",
-            "steps",
-            "seeds",
-            "GFLOP/s",
-            "time each",
-            "memory",
-            "disk",
-        ],
+        ["run", "width x depth", "params", "tokens", "steps", "seeds", "time each", "memory"],
         [
             [
                 f"{r.role} {r.name}",
-                f"{r.compute_flops:.1e}",
-                str(r.width),
-                str(r.depth),
-                f"{r.active_params:,}",
-                f"{r.tokens:,}",
+                f"{r.width} x {r.depth}",
+                _count(r.active_params),
+                _count(r.tokens),
                 f"{r.steps:,}",
                 str(r.seeds),
-                f"{r.flops_per_second / 1e9:.1f}",
                 _duration(r.seconds),
                 f"{r.memory_bytes / 1e6:.0f} MB",
-                f"{r.disk_bytes / 1e6:.1f} MB",
             ]
             for r in rows
         ],
     )
     ladder, targets = wall_seconds(list(rows), "rung"), wall_seconds(list(rows), "target")
+    disk = sum(r.disk_bytes * r.seeds for r in rows)
+    speeds = sorted(r.flops_per_second / 1e9 for r in rows)
     console.print(
-        f"ladder {_duration(ladder)}, all targets {_duration(targets)} on {cores()} cores "
-        f"(speeds measured just now, one process per core)"
+        f"ladder {_duration(ladder)}, all targets {_duration(targets)} on {cores()} cores, "
+        f"{disk / 1e6:.0f} MB of disk besides the corpus; measured just now: "
+        f"{speeds[0]:.0f} to {speeds[-1]:.0f} GFLOP/s per core"
     )
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"
 
 
 def _duration(seconds: float) -> str:

@@ -120,7 +120,7 @@ def test_outcome_outside_the_interval_falsifies(ladder: Any, factor: float) -> N
     ladder.manifest(run, datetime(2026, 1, 3, tzinfo=UTC))
     report = verify(ladder.directory)
     assert not report.holds
-    assert [finding.check for finding in report.failures] == ["outcome"]
+    assert [finding.check for finding in report.failures] == ["forecast"]
     assert report.scores[0].inside == {"50": False, "80": False, "95": False}
 
 

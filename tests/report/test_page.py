@@ -57,7 +57,7 @@ def test_an_outcome_outside_its_interval_is_the_first_thing_said(world: Any) -> 
     assert tone == "bad" and text.startswith("Forecast falsified: 1 of 1 trained target")
     assert "outside the 95 % interval" in page.paragraphs[2][1]
     assert page.row(TABLE, "inside 95 %") == ["no", "\u2013"]
-    assert [row[0] for row in page.tables["Failed checks"][1:]] == ["outcome"]
+    assert [row[0] for row in page.tables["Failed checks"][1:]] == ["forecast"]
 
 
 def test_an_edited_registration_is_the_first_thing_said(world: Any) -> None:

@@ -52,7 +52,7 @@ _TEXTS = {
     Code.NON_MONOTONE: "the loss rises with compute: not a compute-efficient ladder of one recipe",
     Code.MIXED_SHAPES: "runs of equal compute differ in size: pass the compute-efficient ones",
     Code.RATIO_TOO_LARGE: f"the target is more than {MAX_RATIO:.0e} times the largest rung",
-    Code.WIDE_INTERVAL: f"the 95 % interval is wider than {MAX_HALF_WIDTH:.0%} either way",
+    Code.WIDE_INTERVAL: f"the 95 % interval is wider than {100 * MAX_HALF_WIDTH:.0f} % either way",
     Code.STEEPENING: "the log-log slope steepens: a law with a floor is not yet in force",
     Code.BACKTEST_MISSES: "hidden rungs fell far outside what the rungs below them predicted",
     Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval is widened by Student's t",

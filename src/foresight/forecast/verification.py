@@ -313,7 +313,7 @@ class _Audit:
         low, high = forecast["intervals"]["95"]
         where = "inside" if score.inside["95"] else "outside"
         message = f"{observed:.5g} is {where} the 95 % interval [{low:.5g}, {high:.5g}]"
-        self.note("outcome", run.result_path, score.inside["95"], message)
+        self.note("forecast", run.result_path, score.inside["95"], message)
         return score
 
     def _order(self, run: Run, registered: str) -> None:

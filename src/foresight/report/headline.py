@@ -71,7 +71,7 @@ def _verdict(evidence: Evidence) -> Note:
 
 def _is_miss(finding: Finding) -> bool:
     """True for an outcome outside its interval: a failure of the forecast, not of the files."""
-    return finding.check == "outcome" and "outside the 95 % interval" in finding.message
+    return finding.check == "forecast"
 
 
 def _inside(claim: Claim, level: int) -> bool:

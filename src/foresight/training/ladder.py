@@ -18,8 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run
+from foresight.training.trainer import Settings, train
 
 _PR_SET_PDEATHSIG = 1
 
@@ -30,7 +34,7 @@ class Job:
 
     run: Run
     spec: RunSpec
-    keep_weights: bool = False
+    settings: Settings
 
     @property
     def compute_flops(self) -> float:
@@ -54,14 +58,15 @@ def rung_jobs(recipe: Recipe, directory: Path) -> list[Job]:
     for compute, seeds in zip(recipe.ladder.rungs, recipe.ladder.seeds, strict=True):
         for seed in range(1, seeds + 1):
             run = Run(directory / "ladder" / f"c{compute:.1e}-s{seed}")
-            jobs.append(Job(run, recipe.at(compute, 1000 * recipe.seed + seed)))
+            spec = recipe.at(compute, 1000 * recipe.seed + seed)
+            jobs.append(Job(run, spec, Settings(keep_weights=False)))
     return jobs
 
 
 def target_job(recipe: Recipe, directory: Path, compute_flops: float) -> Job:
     """A predicted run: DIR/targets/c<compute>; its weights are kept."""
     run = Run(directory / "targets" / f"c{compute_flops:.1e}")
-    return Job(run, recipe.at(compute_flops, 1000 * recipe.seed), keep_weights=True)
+    return Job(run, recipe.at(compute_flops, 1000 * recipe.seed), Settings())
 
 
 def cores() -> int:
@@ -75,7 +80,6 @@ def run_jobs(
     watch: Callable[[list[Progress]], None] = lambda _: None,
     workers: int | None = None,
     threads: int = 1,
-    tensorboard: bool = False,
 ) -> list[dict[str, Any]]:
     """Carry out jobs, the longest first, and return their results in the order given.
 
@@ -88,9 +92,7 @@ def run_jobs(
     with ProcessPoolExecutor(
         workers or cores(), context, initializer=_prepare, initargs=(threads,)
     ) as pool:
-        futures = {
-            pool.submit(_carry_out, job, recipe, corpus, tensorboard): job for job in waiting
-        }
+        futures = {pool.submit(_carry_out, job, recipe, corpus): job for job in waiting}
         try:
             while futures:
                 finished, _ = wait(futures, timeout=0.5, return_when="FIRST_COMPLETED")
@@ -114,19 +116,13 @@ def _stop(futures: Iterable[Future[Any]]) -> None:
 
 def _prepare(threads: int) -> None:
     """A worker: so many threads, and no life without its parent."""
-    import torch
-
     torch.set_num_threads(threads)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _carry_out(job: Job, recipe: Recipe, corpus: Path, tensorboard: bool) -> dict[str, Any]:
-    from foresight.data.corpus import Corpus
-    from foresight.training.trainer import Settings, train
-
-    settings = Settings(keep_weights=job.keep_weights, tensorboard=tensorboard)
-    return train(job.run, recipe, job.spec, Corpus(corpus), settings)
+def _carry_out(job: Job, recipe: Recipe, corpus: Path) -> dict[str, Any]:
+    return train(job.run, recipe, job.spec, Corpus(corpus), job.settings)
 
 
 def _progress(job: Job) -> Progress:

@@ -6,10 +6,12 @@ import json
 import math
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 import torch
@@ -51,6 +53,8 @@ class Settings:
     """Checkpoint every so many steps instead."""
     keep_weights: bool = True
     """Keep the last checkpoint once the run is finished."""
+    validation_rows: int | None = None
+    """Evaluate on at most so many held-out rows per source (sweeps); None: all of them."""
     tensorboard: bool = False
     """Write scalars for TensorBoard beside `metrics.jsonl` (needs the package)."""
 
@@ -196,9 +200,11 @@ def _finish(
 ) -> dict[str, Any]:
     spec = trainer.spec
     rows = run.metrics()
-    losses = evaluate(
-        trainer.model, corpus.validation_loaders(spec.shape.context), corpus.tokenizer.token_bytes
-    )
+    held_out = corpus.validation_loaders(spec.shape.context)
+    if settings.validation_rows:
+        most = settings.validation_rows
+        held_out = {name: (one, min(rows, most)) for name, (one, rows) in held_out.items()}
+    losses = evaluate(trainer.model, held_out, corpus.tokenizer.token_bytes)
     shares = {name: spec.mixture[name] / sum(spec.mixture.values()) for name in losses}
     patches = sum(row["patches"] for row in rows)
     result = {
@@ -259,12 +265,24 @@ def _manifest(recipe: Recipe, spec: RunSpec, corpus: Corpus) -> dict[str, Any]:
             "python": platform.python_version(),
             "torch": torch.__version__,
         },
-        "device": {
-            "kind": "cpu",
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-        },
+        "device": _device(),
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _device() -> dict[str, Any]:
+    """What the run computes on, as far as the system tells."""
+    described = Path("/proc/cpuinfo")
+    names = (
+        re.findall(r"model name\s*:\s*(.+)", described.read_text()) if described.exists() else []
+    )
+    return {
+        "kind": "cpu",
+        "machine": platform.machine(),
+        "model": names[0] if names else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 
 

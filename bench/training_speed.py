@@ -1,0 +1,376 @@
+"""Training speed beside other libraries: same shapes, batch, precision and threads, in turns.
+
+The estimand is tokens per second of wall time of one whole training step (batch assembly,
+forward, backward, clipping, optimiser) on one thread in float32, at widths d with 4 blocks,
+heads of 32, a feed-forward of 3 d, 2,048 ids, untied embeddings and 16 rows of 128 random ids.
+Every round measures every arm once, one after the other, so that what else the machine does
+falls on all of them. A ratio is taken inside a round, against the peer whose median is best,
+and stated as its median [lowest, highest] over the rounds; `cpu` is the median of the same
+ratio in processor time, which others on the machine disturb less.
+
+The peers are Hugging Face `transformers` (Llama and Qwen3, attention `sdpa`) and `litgpt`, each
+in the plain loop one would write: cross-entropy of the logits, `clip_grad_norm_`, fused AdamW,
+no dropout. Ours runs once with Muon on the hidden matrices, as the recipes do, and once with
+AdamW on everything, as the peers do. `of peak` is the model's FLOPs (`foresight.compute`: no
+optimiser) per second over those of the best of three square `torch.mm` in the same round.
+
+Exit code 0 if the median ratio of both our arms is at least 1.3 at every width, 1 otherwise
+(and if no peer is installed). Peers that are not installed are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from foresight.recipe import (
+    ArchitectureSettings,
+    CorpusSettings,
+    LadderSettings,
+    MatrixOptimizer,
+    OptimizerSettings,
+    Recipe,
+    RunSpec,
+    ScaleSettings,
+)
+from foresight.training.plan import _Noise
+from foresight.training.trainer import Trainer
+
+WANTED = 1.3
+ROWS = 16
+DEPTH = 4
+WARM_UP = 3
+PEAK_SIDES = (256, 512, 1024)
+PEAK_SECONDS = 0.15
+
+Step = Callable[[], object]
+Make = Callable[[RunSpec], nn.Module]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Tokens (or FLOPs) per second of wall time and of processor time."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and range over the rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm at one width; ratios are to the fastest peer, round by round."""
+
+    arm: str
+    ours: bool
+    tokens_per_second: Spread
+    ratio: Spread | None
+    cpu_ratio: float | None
+    share_of_peak: Spread
+
+
+@dataclass(frozen=True)
+class Table:
+    """All arms at one width."""
+
+    width: int
+    fastest_peer: str | None
+    peak_flops_per_second: Spread
+    lines: list[Line]
+
+    @property
+    def holds(self) -> bool:
+        ratios = [line.ratio for line in self.lines if line.ours]
+        return all(ratio is not None and ratio.median >= WANTED for ratio in ratios)
+
+
+def spec_of(width: int, matrix: MatrixOptimizer) -> RunSpec:
+    """The benchmark's run at a width: the recipe's rules, a batch of `ROWS` rows."""
+    recipe = Recipe(
+        name="bench",
+        corpus=CorpusSettings(vocab_size=2048),
+        architecture=ArchitectureSettings(depth=DEPTH, head_dim=32, ffn_ratio=3.0, context=128),
+        optimizer=OptimizerSettings(matrix=matrix),
+        scale=ScaleSettings(base_depth=DEPTH),
+        ladder=LadderSettings(rungs=[1e12], seeds=[1], targets=[1e13], trained_targets=0),
+    )
+    # Compute for 10,000 batches of about the size that follows: warm-up and decay as in a run.
+    compute = recipe.shape(width).flops_per_token() * 1e4 * ROWS * 128
+    spec = recipe.at(compute, width=width)
+    return spec.model_copy(update={"batch_rows": ROWS, "steps": 10_000})
+
+
+def llama(spec: RunSpec) -> nn.Module:
+    """transformers' Llama of the spec's shape."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    model: nn.Module = LlamaForCausalLM(LlamaConfig(**_hugging_face(spec)))
+    return model
+
+
+def qwen3(spec: RunSpec) -> nn.Module:
+    """transformers' Qwen3 of the spec's shape: Llama with normalised queries and keys."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    model: nn.Module = Qwen3ForCausalLM(Qwen3Config(**_hugging_face(spec)))
+    return model
+
+
+def _hugging_face(spec: RunSpec) -> dict[str, Any]:
+    s = spec.shape
+    return {
+        "vocab_size": s.vocab,
+        "hidden_size": s.width,
+        "intermediate_size": s.ffn,
+        "num_hidden_layers": s.depth,
+        "num_attention_heads": s.heads,
+        "num_key_value_heads": s.heads,
+        "head_dim": s.head_dim,
+        "max_position_embeddings": s.context,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": False,
+        "use_cache": False,
+        "attn_implementation": "sdpa",
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+
+
+def lit_llama(spec: RunSpec) -> nn.Module:
+    """litgpt's Llama of the spec's shape."""
+    from litgpt import GPT, Config
+
+    s = spec.shape
+    config = Config(
+        name="bench",
+        block_size=s.context,
+        vocab_size=s.vocab,
+        padded_vocab_size=s.vocab,
+        n_layer=s.depth,
+        n_head=s.heads,
+        n_query_groups=s.heads,
+        head_size=s.head_dim,
+        n_embd=s.width,
+        intermediate_size=s.ffn,
+        rotary_percentage=1.0,
+        parallel_residual=False,
+        bias=False,
+        norm_class_name="RMSNorm",
+        mlp_class_name="LLaMAMLP",
+    )
+    model: nn.Module = GPT(config)
+    return model
+
+
+PEERS: dict[str, tuple[str, Make]] = {
+    "transformers Llama": ("transformers", llama),
+    "transformers Qwen3": ("transformers", qwen3),
+    "litgpt Llama": ("litgpt", lit_llama),
+}
+
+
+def our_step(spec: RunSpec) -> Step:
+    """One update of our trainer on random ids."""
+    return Trainer(spec, _Noise(spec.shape)).update
+
+
+def peer_step(model: nn.Module, spec: RunSpec) -> Step:
+    """One step of the plain loop around a peer's model, on the same random ids."""
+    model.train()
+    rows = _Noise(spec.shape)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    taken = 0
+
+    def step() -> float:
+        nonlocal taken
+        batch = rows.rows(taken * spec.batch_rows, spec.batch_rows)
+        ids, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+        optimizer.zero_grad(set_to_none=True)
+        output = model(ids)
+        logits: Tensor = output if isinstance(output, Tensor) else output.logits
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), spec.clip)
+        optimizer.step()
+        taken += 1
+        return loss.item()
+
+    return step
+
+
+def check_size(model: nn.Module, spec: RunSpec) -> None:
+    """A peer's matrices must hold as many weights as ours without the picture path."""
+    matrices = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2)
+    expected = spec.shape.params - spec.shape.image_params
+    if matrices != expected:
+        raise AssertionError(f"{type(model).__name__}: {matrices} weights, not {expected}")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of torch and of the peers; None: not installed."""
+    found: dict[str, str | None] = {}
+    for package in ["torch", *dict.fromkeys(package for package, _ in PEERS.values())]:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def rate(step: Step, amount: float, seconds: float) -> Rate:
+    """Amount per second over at least `seconds` and two steps."""
+    wall, cpu, taken = time.perf_counter(), time.process_time(), 0
+    while taken < 2 or time.perf_counter() - wall < seconds:
+        step()
+        taken += 1
+    return Rate(
+        amount * taken / (time.perf_counter() - wall), amount * taken / (time.process_time() - cpu)
+    )
+
+
+def peak() -> Rate:
+    """FLOPs per second of the fastest of three square float32 products."""
+    rates = []
+    for side in PEAK_SIDES:
+        a, b, out = torch.randn(side, side), torch.randn(side, side), torch.empty(side, side)
+        rates.append(rate(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 2.0 * side**3,
+                          PEAK_SECONDS))  # fmt: skip
+    return max(rates, key=lambda one: one.wall)
+
+
+def measure(width: int, rounds: int, seconds: float) -> Table:
+    """Build every arm at a width, warm it up, and measure all of them in turns."""
+    installed = versions()
+    spec = spec_of(width, "muon")
+    arms: dict[str, Step] = {
+        "foresight Muon": our_step(spec),
+        "foresight AdamW": our_step(spec_of(width, "adamw")),
+    }
+    for name, (package, make) in PEERS.items():
+        if installed[package]:
+            model = make(spec)
+            check_size(model, spec)
+            arms[name] = peer_step(model, spec)
+    for step in arms.values():
+        for _ in range(WARM_UP):
+            step()
+    found: dict[str, list[Rate]] = {name: [] for name in arms}
+    peaks = []
+    for _ in range(rounds):
+        peaks.append(peak())
+        for name, step in arms.items():
+            found[name].append(rate(step, spec.batch_tokens, seconds))
+    return tabulate(spec, found, peaks)
+
+
+def tabulate(spec: RunSpec, found: dict[str, list[Rate]], peaks: list[Rate]) -> Table:
+    """Medians, ranges and paired ratios of the rounds of one width."""
+    medians = {
+        name: statistics.median(one.wall for one in rates)
+        for name, rates in found.items()
+        if name in PEERS
+    }
+    fastest = max(medians, key=medians.__getitem__) if medians else None
+    flops = spec.shape.flops_per_token()
+    lines = []
+    for name, rates in found.items():
+        ratio, cpu_ratio = None, None
+        if fastest:
+            pairs = list(zip(rates, found[fastest], strict=True))
+            ratio = Spread.of([one.wall / peer.wall for one, peer in pairs])
+            cpu_ratio = statistics.median(one.cpu / peer.cpu for one, peer in pairs)
+        shares = [one.wall * flops / top.wall for one, top in zip(rates, peaks, strict=True)]
+        lines.append(
+            Line(
+                arm=name,
+                ours=name not in PEERS,
+                tokens_per_second=Spread.of([one.wall for one in rates]),
+                ratio=ratio,
+                cpu_ratio=cpu_ratio,
+                share_of_peak=Spread.of(shares),
+            )
+        )
+    return Table(spec.shape.width, fastest, Spread.of([one.wall for one in peaks]), lines)
+
+
+def show(table: Table, out: Any = None) -> None:
+    """Print one width."""
+    top = table.peak_flops_per_second
+    print(
+        f"\nd = {table.width}: fastest peer {table.fastest_peer or 'absent'}; matrix-multiply peak "
+        f"{top.median / 1e9:.0f} [{top.lowest / 1e9:.0f}, {top.highest / 1e9:.0f}] GFLOP/s\n"
+        f"{'arm':20}{'tokens/s':>26}{'ratio':>21}{'cpu':>7}{'of peak':>9}",
+        file=out,
+    )
+    for line in table.lines:
+        t, r = line.tokens_per_second, line.ratio
+        speed = f"{t.median:,.0f} [{t.lowest:,.0f}, {t.highest:,.0f}]"
+        ratio = f"{r.median:.2f} [{r.lowest:.2f}, {r.highest:.2f}]" if r else "-"
+        cpu = f"{line.cpu_ratio:.2f}" if line.cpu_ratio else "-"
+        share = f"{line.share_of_peak.median:.0%}"
+        print(f"{line.arm:20}{speed:>26}{ratio:>21}{cpu:>7}{share:>9}", file=out, flush=True)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--rounds", type=int, default=7, help="times every arm is measured")
+    parser.add_argument("--seconds", type=float, default=0.7, help="least time of a measurement")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and say by the exit code whether the wanted ratio was reached."""
+    wanted = arguments(argv)
+    torch.set_num_threads(1)
+    installed = versions()
+    named = ", ".join(f"{name} {one or 'ABSENT'}" for name, one in installed.items())
+    settings = f"float32, 1 thread, {ROWS} rows of 128, {wanted.rounds} rounds"
+    if not wanted.json:
+        print(f"{settings}; {named}", flush=True)
+    tables = []
+    for width in wanted.widths:
+        tables.append(measure(width, wanted.rounds, wanted.seconds))
+        if not wanted.json:
+            show(tables[-1])
+    holds = all(table.holds for table in tables)
+    if wanted.json:
+        document = {
+            "settings": settings,
+            "versions": installed,
+            "wanted_ratio": WANTED,
+            "holds": holds,
+            "widths": [asdict(table) for table in tables],
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        print(f"\nat least {WANTED} times the fastest peer everywhere: {'yes' if holds else 'no'}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
