@@ -88,6 +88,7 @@ def spine_recipe(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Pa
     raw = recipe.model_dump(mode="json") | {"ladder": ladder}
     raw["scale"]["batch_coefficient"] = 0.06
     raw["optimizer"]["clip"] = 100.0
+    raw["transfer"] = {"widths": [8, 16], "steps": 50, "rows": 2}
     raw["corpus"]["generated_documents"] = 1500
     path = tmp_path_factory.mktemp("recipes") / "spine.yaml"
     Recipe.model_validate(raw).save(path)

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 
@@ -224,15 +223,14 @@ def _say(as_json: bool) -> Callable[[str], None]:
 def main() -> NoReturn:
     """Entry point: a user's mistake is one message and exit code 2, Ctrl-C is 130."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except UserError as error:
         _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        _errors.print("interrupted: everything finished is kept, call again to go on")
-        sys.exit(130)
-    except click.ClickException as error:
-        _fail(error.format_message())
-    sys.exit(code or 0)
+    except SystemExit as done:
+        if done.code == 130:
+            _errors.print("interrupted: everything finished is kept, call again to go on")
+        raise
+    sys.exit(0)
 
 
 def _fail(message: str) -> NoReturn:

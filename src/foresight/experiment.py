@@ -29,9 +29,6 @@ from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]
 
-_TRANSFER_WIDTHS = (32, 128)
-_TRANSFER_STEPS = 150
-_TRANSFER_ROWS = 4
 _TRANSFER_OCTAVES = {"complete": range(-3, 2), "standard": range(-4, 2)}
 # Where the standard parametrisation's sweep is centred: its usual rate at these widths.
 _STANDARD_LR = 2.0**-6
@@ -89,10 +86,14 @@ class Experiment:
             for flops in self.recipe.ladder.targets
         ]
 
+    def _corpus(self) -> Corpus:
+        return Corpus(self.corpus_path)
+
     def build_corpus(self, say: Callable[[str], None] = lambda _: None) -> Corpus:
         return Corpus.build(self.recipe, self.corpus_path, say)
 
     def train_ladder(self, watch: Watch) -> list[dict[str, Any]]:
+        self._corpus().check()
         jobs = rung_jobs(self.recipe, self.directory)
         return run_jobs(jobs, self.recipe, self.corpus_path, watch)
 
@@ -104,7 +105,7 @@ class Experiment:
         """Forecast a run; with `registered`, write it down (refused once the run has begun)."""
         job = target_job(self.recipe, self.directory, compute_flops)
         # What the run will really spend: whole steps, image patches included.
-        share = Corpus(self.corpus_path).image_share(job.spec.mixture)
+        share = self._corpus().image_share(job.spec.mixture)
         planned = job.spec.tokens * job.spec.shape.flops_per_token(share)
         forecast = self.fit().predict(planned)
         if registered:
@@ -127,6 +128,7 @@ class Experiment:
         self, computes: Sequence[float], watch: Watch, tensorboard: bool = False
     ) -> list[dict[str, Any]]:
         """Train predicted runs and seal the outcome of each registered one."""
+        self._corpus().check()
         jobs = [target_job(self.recipe, self.directory, flops) for flops in computes]
         if tensorboard:
             jobs = [replace(job, settings=replace(job.settings, tensorboard=True)) for job in jobs]
@@ -161,7 +163,7 @@ class Experiment:
         arms = [
             (kind, width, octave)
             for kind, octaves in _TRANSFER_OCTAVES.items()
-            for width in _TRANSFER_WIDTHS
+            for width in self.recipe.transfer.widths
             for octave in octaves
         ]
         jobs = [self._transfer_job(*arm) for arm in arms]
@@ -171,8 +173,8 @@ class Experiment:
             points = losses.setdefault(kind, {}).setdefault(str(width), [])
             points.append([octave, result["losses"]["code"]])
         found = {
-            "steps": _TRANSFER_STEPS,
-            "batch_tokens": _TRANSFER_ROWS * self.recipe.architecture.context,
+            "steps": self.recipe.transfer.steps,
+            "batch_tokens": self.recipe.transfer.rows * self.recipe.architecture.context,
             "metric": "losses/code",
             "sweeps": losses,
             "optimum_octave": {
@@ -186,8 +188,8 @@ class Experiment:
     def _transfer_job(self, kind: str, width: int, octave: int) -> Job:
         spec = self.recipe.at(1e12, 1000 * self.recipe.seed, width)
         update: dict[str, Any] = {
-            "steps": _TRANSFER_STEPS,
-            "batch_rows": _TRANSFER_ROWS,
+            "steps": self.recipe.transfer.steps,
+            "batch_rows": self.recipe.transfer.rows,
             "warmup_steps": 20,
             "beta2": 0.95,
             "parametrisation": kind,

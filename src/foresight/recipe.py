@@ -126,6 +126,16 @@ class LadderSettings(_Section):
     """What is predicted: a path into `result.json`."""
 
 
+class TransferSettings(_Section):
+    """The sweep that shows whether the learning rate transfers over width."""
+
+    widths: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(ge=4)]] = (32, 128)
+    """The two widths, multiples of `head_dim`."""
+    steps: Annotated[int, Field(ge=50)] = 150
+    rows: Annotated[int, Field(ge=1)] = 4
+    """Rows per step."""
+
+
 class RunSpec(_Section):
     """One run with nothing left to derive; its hash names it."""
 
@@ -176,6 +186,7 @@ class Recipe(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     scale: ScaleSettings = ScaleSettings()
     ladder: LadderSettings
+    transfer: TransferSettings = TransferSettings()
 
     @property
     def text(self) -> str:

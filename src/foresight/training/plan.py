@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from dataclasses import dataclass
 
@@ -77,6 +78,8 @@ def measure_flops_per_second(spec: RunSpec) -> float:
 def plan(recipe: Recipe) -> list[PlannedRun]:
     """Every rung and target of a recipe with its measured cost on this machine."""
     speeds: dict[int, float] = {}
+    # Interpreter and torch, as they stand in this process before the first probe.
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     planned = []
     rungs = zip(recipe.ladder.rungs, recipe.ladder.seeds, strict=True)
     wanted = [("rung", compute, seeds) for compute, seeds in rungs]
@@ -99,7 +102,7 @@ def plan(recipe: Recipe) -> list[PlannedRun]:
                 seeds=seeds,
                 flops_per_second=speeds[width],
                 seconds=compute / speeds[width],
-                memory_bytes=spec.shape.training_bytes(spec.batch_tokens),
+                memory_bytes=process + spec.shape.training_bytes(spec.batch_tokens),
                 disk_bytes=spec.steps * 200 + (16 * spec.shape.params if role == "target" else 0),
             )
         )

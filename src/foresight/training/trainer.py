@@ -158,7 +158,7 @@ def train(
             trainer.resume(checkpoint)
         _forget_after(run, trainer.step)
         _steps(trainer, run, settings, on_step)
-        return _finish(trainer, run, recipe, corpus, settings)
+        return _finish(trainer, run, corpus, settings, spec.tokens / loader.positions)
 
 
 def _steps(trainer: Trainer, run: Run, settings: Settings, on_step: OnStep | None) -> None:
@@ -196,7 +196,7 @@ def _log(log: IO[str], row: dict[str, Any], run: Run) -> None:
 
 
 def _finish(
-    trainer: Trainer, run: Run, recipe: Recipe, corpus: Corpus, settings: Settings
+    trainer: Trainer, run: Run, corpus: Corpus, settings: Settings, epochs: float
 ) -> dict[str, Any]:
     spec = trainer.spec
     rows = run.metrics()
@@ -219,7 +219,7 @@ def _finish(
         | {"mix": sum(shares[name] * one.nats for name, one in losses.items())},
         "bits_per_byte": {name: one.bits_per_byte for name, one in losses.items()},
         "validation": {name: asdict(one) for name, one in losses.items()},
-        "diagnostics": _diagnostics(trainer, rows, losses["code"].copy_gain),
+        "diagnostics": _diagnostics(trainer, rows, losses["code"].copy_gain) | {"epochs": epochs},
         "seconds": sum(row["seconds"] for row in rows),
     }
     if settings.keep_weights:
@@ -243,7 +243,6 @@ def _diagnostics(
     settled = rows[spec.warmup_steps :]
     return {
         "clip_rate": sum(row["clipped"] for row in settled) / max(1, len(settled)),
-        "epochs": 1.0,
         "head_share": spec.shape.head_share,
         "copy_gain": copy_gain,
         "final_train_loss": sum(row["loss"] for row in rows[-20:]) / len(rows[-20:]),
