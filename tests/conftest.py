@@ -59,6 +59,7 @@ def recipe(text_folder: Path) -> Recipe:
                 "validation_tokens": 8192,
             },
             "architecture": {"context": 96, "depth": 2, "head_dim": 8},
+            "optimizer": {"embedding_lr": 0.5, "clip": 10.0},
             "scale": {"base_width": 16},
             "ladder": {
                 "rungs": [3e9, 6e9],

@@ -17,8 +17,17 @@ import numpy as np
 from foresight.data.corpus import Corpus
 from foresight.data.tokenizer import Tokenizer
 from foresight.errors import UserError
-from foresight.forecast import Fit, Forecast, RunTable, Target, fit, register, seal_outcome
-from foresight.forecast.registration import read_chain
+from foresight.forecast import (
+    Fit,
+    Forecast,
+    Registration,
+    RunTable,
+    Target,
+    fit,
+    register,
+    seal_outcome,
+)
+from foresight.forecast.registration import read_chain, registrations_dir
 from foresight.inference.choices import accuracies, answer_questions
 from foresight.model.decoder import Decoder
 from foresight.recipe import Recipe, RunSpec
@@ -145,12 +154,19 @@ class Experiment:
         return results
 
     def _seal(self, runs: Sequence[Run]) -> None:
+        """Chain the result of each registered run, once."""
         chain = read_chain(self.directory)
         sealed = {entry["file"] for entry in chain if entry["kind"] == "outcome"}
-        names = " ".join(entry["file"] for entry in chain if entry["kind"] == "registration")
+        registered = {
+            Registration.load(registrations_dir(self.directory) / entry["file"]).record["target"][
+                "run"
+            ]
+            for entry in chain
+            if entry["kind"] == "registration"
+        }
         for run in runs:
-            file = f"{run.path.relative_to(self.directory)}/result.json"
-            if file not in sealed and run.path.name.replace("+", "") in names:
+            name = run.path.relative_to(self.directory).as_posix()
+            if name in registered and f"{name}/result.json" not in sealed:
                 seal_outcome(self.directory, run)
 
     def learning_rate_transfer(self, watch: Watch) -> dict[str, Any]:
