@@ -43,6 +43,7 @@ from foresight.recipe import (
     LadderSettings,
     MatrixOptimizer,
     OptimizerSettings,
+    Precision,
     Recipe,
     RunSpec,
     ScaleSettings,
@@ -110,14 +111,14 @@ class Table:
         return all(ratio is not None and ratio.median >= WANTED for ratio in ratios)
 
 
-def spec_of(width: int, matrix: MatrixOptimizer, rows: int) -> RunSpec:
+def spec_of(width: int, matrix: MatrixOptimizer, rows: int, precision: Precision) -> RunSpec:
     """The benchmark's run at a width: the recipe's rules, a batch of so many rows."""
     recipe = Recipe(
         name="bench",
         corpus=CorpusSettings(vocab_size=2048),
         architecture=ArchitectureSettings(depth=DEPTH, head_dim=32, ffn_ratio=3.0, context=CONTEXT),
         optimizer=OptimizerSettings(matrix=matrix),
-        scale=ScaleSettings(base_depth=DEPTH),
+        scale=ScaleSettings(base_depth=DEPTH, precision=precision),
         ladder=LadderSettings(rungs=[1e12], seeds=[1], targets=[1e13], trained_targets=0),
     )
     # Compute for 10,000 batches of about the size that follows: warm-up and decay as in a run.
@@ -226,9 +227,10 @@ def plain_loop(model: nn.Module, spec: RunSpec, micro: int) -> Step:
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part, answer in zip(ids.split(micro), targets.split(micro), strict=True):
-            output = model(part)
-            logits: Tensor = output if isinstance(output, Tensor) else output.logits
-            loss = F.cross_entropy(logits.flatten(0, 1), answer.flatten())
+            with torch.autocast("cpu", torch.bfloat16, enabled=spec.precision == "bf16"):
+                output = model(part)
+                logits: Tensor = output if isinstance(output, Tensor) else output.logits
+                loss = F.cross_entropy(logits.flatten(0, 1), answer.flatten())
             loss = loss * (len(part) / len(ids))
             loss.backward()
             total += loss.item()
@@ -280,13 +282,13 @@ def peak() -> Rate:
     return max(rates, key=lambda one: one.wall)
 
 
-def measure(width: int, rows: int, rounds: int, seconds: float) -> Table:
+def measure(width: int, rows: int, precision: Precision, rounds: int, seconds: float) -> Table:
     """Build every arm at a width, warm it up, and measure all of them in turns."""
     installed = versions()
-    spec = spec_of(width, "muon", rows)
+    spec = spec_of(width, "muon", rows, precision)
     arms: dict[str, Step] = {
         "foresight Muon": our_step(spec),
-        "foresight AdamW": our_step(spec_of(width, "adamw", rows)),
+        "foresight AdamW": our_step(spec_of(width, "adamw", rows, precision)),
     }
     for name, (package, make) in PEERS.items():
         if installed[package]:
@@ -357,6 +359,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--rows", type=int, default=16, help="rows of 128 ids in a batch")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--rounds", type=int, default=7, help="times every arm is measured")
     parser.add_argument("--seconds", type=float, default=0.7, help="least time of a measurement")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -369,12 +372,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     installed = versions()
     named = ", ".join(f"{name} {one or 'ABSENT'}" for name, one in installed.items())
-    settings = f"float32, 1 thread, {wanted.rows} rows of {CONTEXT}, {wanted.rounds} rounds"
+    settings = (
+        f"{wanted.precision}, 1 thread, {wanted.rows} rows of {CONTEXT}, {wanted.rounds} rounds"
+    )
     if not wanted.json:
         print(f"{settings}; {named}", flush=True)
     tables = []
     for width in wanted.widths:
-        tables.append(measure(width, wanted.rows, wanted.rounds, wanted.seconds))
+        tables.append(measure(width, wanted.rows, wanted.precision, wanted.rounds, wanted.seconds))
         if not wanted.json:
             show(tables[-1])
     holds = all(table.holds for table in tables)

@@ -30,16 +30,20 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of some forty real modules of this package and the standard library."""
+    """A folder of some hundred real modules of the standard library."""
+    import concurrent
+    import email
+    import http
+    import logging
     import unittest
 
     folder = tmp_path_factory.mktemp("text")
     sources = [
         path
-        for package in (json, unittest)
+        for package in (json, unittest, email, http, logging, concurrent)
         for path in sorted(Path(package.__file__).parent.rglob("*.py"))
     ]
-    for number, path in enumerate([*sources, *sorted((ROOT / "src").rglob("*.py"))]):
+    for number, path in enumerate(sources):
         group = folder / f"group{number % 7}"
         group.mkdir(exist_ok=True)
         (group / f"{number}-{path.name}").write_text(path.read_text())

@@ -17,6 +17,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Parametrisation = Literal["complete", "standard"]
 MatrixOptimizer = Literal["muon", "adamw"]
+Precision = Literal["fp32", "bf16"]
 
 
 class _Section(BaseModel):
@@ -98,6 +99,8 @@ class ScaleSettings(_Section):
     """`complete`: width, depth, batch and horizon transfer; `standard`: the negative control."""
     tokens_per_param: Positive = 20.0
     """Positions per active parameter (blocks and head)."""
+    precision: Precision = "fp32"
+    """Of the matrix products; weights, residual stream, norms, softmax and loss stay fp32."""
     base_width: Annotated[int, Field(ge=4)] = 64
     """Width at which the optimiser settings above hold as written."""
     base_depth: Annotated[int, Field(ge=1)] = 2
@@ -143,6 +146,7 @@ class RunSpec(_Section):
     qk_norm: bool
     rope_theta: float
     parametrisation: Parametrisation
+    precision: Precision
     base_width: int
     base_depth: int
     matrix: MatrixOptimizer
@@ -243,6 +247,7 @@ class Recipe(_Section):
             qk_norm=self.architecture.qk_norm,
             rope_theta=self.architecture.rope_theta,
             parametrisation=s.parametrisation,
+            precision=s.precision,
             base_width=s.base_width,
             base_depth=s.base_depth,
             matrix=o.matrix,

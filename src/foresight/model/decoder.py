@@ -28,7 +28,7 @@ class Inputs:
     """A batch on the device.
 
     ids (B, T) int64; targets (B T,) int64; weights (B T,) float32; turn (B T, d / 2) complex64,
-    the rotations of RoPE; mask (B, 1, T, T) float32 to add to the scores, or None for plain
+    the rotations of RoPE; mask (B, 1, T, T) to add to the scores, or None for plain
     causal rows; image_at (m,) flat positions of the patches; patches (m, 3 p^2) float32.
     """
 
@@ -56,6 +56,7 @@ class Decoder(nn.Module):
         self.spec = spec
         self.rules = tensor_rules(spec)
         self.multipliers = multipliers(spec)
+        self.dtype = torch.float32 if spec.precision == "fp32" else torch.bfloat16
         self.weights = nn.ParameterDict(
             {
                 name.replace(".", "/"): nn.Parameter(initial_weight(name, rule, spec.seed))
@@ -69,7 +70,12 @@ class Decoder(nn.Module):
         self.turns: Tensor
         self.register_buffer("turns", turns.repeat(1, spec.shape.heads), persistent=False)
 
+    def matrix(self, name: str) -> Tensor:
+        """A weight as the products use it, (fan_in, fan_out), in the compute precision."""
+        return self.weight(name).to(self.dtype).T
+
     def weight(self, name: str) -> Tensor:
+        """A weight as it is stored and updated, (fan_out, fan_in), float32."""
         weight: Tensor = self.weights[name.replace(".", "/")]
         return weight
 
@@ -85,7 +91,7 @@ class Decoder(nn.Module):
             targets=torch.from_numpy(batch.targets).to(device).flatten(),
             weights=torch.from_numpy(batch.weights).to(device).flatten(),
             turn=self.turns[positions.flatten()],
-            mask=None if bool((segments == 0).all()) else causal_mask(segments),
+            mask=None if bool((segments == 0).all()) else causal_mask(segments).to(self.dtype),
             image_at=(ids.flatten() == IMG).nonzero()[:, 0],
             patches=pixels.float().sub_(127.5).mul_(1 / 64.0),
         )
@@ -95,19 +101,19 @@ class Decoder(nn.Module):
         x = F.embedding(inputs.ids.flatten(), self.weight("embed_tokens"))
         if not len(inputs.image_at):
             return x
-        picture = rms_norm(inputs.patches @ self.weight("image.patch_proj").T)
-        picture = F.gelu(picture @ self.weight("image.linear_1").T)
-        picture = picture @ self.weight("image.linear_2").T
-        return x.index_copy(0, inputs.image_at, picture)
+        picture = rms_norm(inputs.patches.to(self.dtype) @ self.matrix("image.patch_proj"))
+        picture = F.gelu(picture @ self.matrix("image.linear_1"))
+        picture = picture @ self.matrix("image.linear_2")
+        return x.index_copy(0, inputs.image_at, picture.float())
 
     def attention(self, x: Tensor, inputs: Inputs, at: str) -> Tensor:
         """Causal attention within segments, (B T, d) to (B T, d)."""
         s = self.spec.shape
         batch, length = inputs.ids.shape
         split = (batch, length, s.heads, s.head_dim)
-        q = x @ self.weight(at + "q_proj").T
-        k = x @ self.weight(at + "k_proj").T
-        v = x @ self.weight(at + "v_proj").T
+        q = x @ self.matrix(at + "q_proj")
+        k = x @ self.matrix(at + "k_proj")
+        v = x @ self.matrix(at + "v_proj")
         if self.spec.qk_norm:
             q = rms_norm(q.view(-1, s.head_dim)).view_as(q)
             k = rms_norm(k.view(-1, s.head_dim)).view_as(k)
@@ -120,35 +126,35 @@ class Decoder(nn.Module):
             is_causal=inputs.mask is None,
             scale=1.2 * math.sqrt(1 / s.head_dim) if self.spec.qk_norm else None,
         )
-        return mixed.transpose(1, 2).reshape(-1, s.width) @ self.weight(at + "o_proj").T
+        return mixed.transpose(1, 2).reshape(-1, s.width) @ self.matrix(at + "o_proj")
 
     def feed_forward(self, x: Tensor, at: str) -> Tensor:
-        gate = x @ self.weight(at + "gate_proj").T
-        up = x @ self.weight(at + "up_proj").T
-        return (F.silu(gate) * up) @ self.weight(at + "down_proj").T
+        gate = x @ self.matrix(at + "gate_proj")
+        up = x @ self.matrix(at + "up_proj")
+        return (F.silu(gate) * up) @ self.matrix(at + "down_proj")
 
     def block(self, x: Tensor, inputs: Inputs, layer: int) -> Tensor:
         """Attention, then feed-forward, each on the normalised stream and added to it."""
         at, residual = f"layers.{layer}.", self.multipliers.residual
-        x = torch.add(x, self.attention(rms_norm(x), inputs, at), alpha=residual)
-        return torch.add(x, self.feed_forward(rms_norm(x), at), alpha=residual)
+        x = torch.add(x, self.attention(rms_norm(x, self.dtype), inputs, at), alpha=residual)
+        return torch.add(x, self.feed_forward(rms_norm(x, self.dtype), at), alpha=residual)
 
     def hidden(self, inputs: Inputs) -> Tensor:
         """Final normalised residual stream times the logit multiplier, (B T, d)."""
         x = self.embed(inputs)
         for layer in range(self.spec.shape.depth):
             x = self.block(x, inputs, layer)
-        return rms_norm(x) * self.multipliers.logits
+        return rms_norm(x, self.dtype) * self.multipliers.logits
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """(sum of weighted nats, nats of each position (B T,))."""
         return linear_cross_entropy(
-            self.hidden(inputs), self.weight("lm_head"), inputs.targets, inputs.weights
+            self.hidden(inputs), self.matrix("lm_head").T, inputs.targets, inputs.weights
         )
 
     def logits(self, inputs: Inputs) -> Tensor:
         """(B T, V)."""
-        return self.hidden(inputs) @ self.weight("lm_head").T
+        return (self.hidden(inputs) @ self.matrix("lm_head")).float()
 
 
 def causal_mask(segments: Tensor) -> Tensor:

@@ -20,45 +20,51 @@ _LOGITS_CHUNK_BYTES = 1 << 20
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
-        y: Tensor = x * inverse
+        y = (x * inverse).to(dtype)
         ctx.save_for_backward(y, inverse)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         y, inverse = ctx.saved_tensors
-        (grad,) = grads
+        y, grad = y.to(inverse.dtype), grads[0].to(inverse.dtype)
         along = (grad * y).mean(dim=-1, keepdim=True)
-        return torch.addcmul(grad, y, along, value=-1).mul_(inverse), None
+        return torch.addcmul(grad, y, along, value=-1).mul_(inverse), None, None
 
 
-def rms_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """x / rms(x) over the last dimension, without gains (Zhang & Sennrich 2019). Any shape."""
-    return _RMSNorm.apply(x, eps)  # type: ignore[no-any-return, no-untyped-call]
+def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = 1e-5) -> Tensor:
+    """x / rms(x) over the last dimension, without gains (Zhang & Sennrich 2019).
+
+    Any shape; the result in `dtype`, by default that of x; computed in x's.
+    """
+    return _RMSNorm.apply(x, eps, dtype or x.dtype)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Rotary(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, turn: Tensor) -> Tensor:
         ctx.save_for_backward(turn)
-        return torch.view_as_real(torch.view_as_complex(x.view(*turn.shape, 2)) * turn).view_as(x)
+        pairs = torch.view_as_complex(x.float().view(*turn.shape, 2))
+        return torch.view_as_real(pairs * turn).view_as(x).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (turn,) = ctx.saved_tensors
         grad = grads[0].contiguous()
+        pairs = torch.view_as_complex(grad.float().view(*turn.shape, 2))
         # The inverse of a rotation is the rotation by the negative angle.
-        turned = torch.view_as_complex(grad.view(*turn.shape, 2)) * turn.conj().resolve_conj()
-        return torch.view_as_real(turned).view_as(grad), None
+        turned = torch.view_as_real(pairs * turn.conj().resolve_conj())
+        return turned.view_as(grad).to(grad.dtype), None
 
 
 def rotary(x: Tensor, turn: Tensor) -> Tensor:
-    """RoPE (Su et al. 2021) on neighbouring pairs: x (N, d) float32, turn (N, d / 2) complex64.
+    """RoPE (Su et al. 2021) on neighbouring pairs: x (N, d) float32 or bfloat16, turn (N, d / 2)
+    complex64; computed in float32.
 
     One complex product over contiguous memory; the rotate-half form costs 40 times as much
     here. Both are the same model up to a permutation of each head's rows of q and k, which
