@@ -23,7 +23,7 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
-        y = (x * inverse).to(dtype)
+        y: Tensor = (x * inverse).to(dtype)
         ctx.save_for_backward(y, inverse)
         return y
 
