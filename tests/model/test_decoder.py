@@ -109,7 +109,7 @@ def test_equals_the_plain_mathematics_in_double(
 
 
 def test_bf16_products_stay_near_fp32(recipe: Recipe, batch: Batch) -> None:
-    """Same weights: losses within 1 %, gradients within 5 % of their norm; and not the same bits."""
+    """Same weights: losses within 1 %, gradients within 5 % of their norm; not the same bits."""
     spec = recipe.at(1e10, width=32, seed=1)
     found = {}
     for precision in ("fp32", "bf16"):
