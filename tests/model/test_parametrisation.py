@@ -153,10 +153,13 @@ def test_one_update_moves_features_more_the_wider_under_standard(corpus: Corpus)
     assert _slope(WIDTHS, moved) > 0.5, moved
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 24, 24), (2, 16, 64), (1, 48, 96)])
-def test_orthogonalised_matrices_have_unit_singular_values(shape: tuple[int, int, int]) -> None:
+def test_orthogonalised_matrices_have_unit_singular_values(
+    shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
     stack = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(stack))
+    values = torch.linalg.svdvals(orthogonalise(stack, dtype))
     assert values.min() > 0.7 and values.max() < 1.2
     # Scale of the gradient must not matter.
     torch.testing.assert_close(

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from foresight.data.loader import Batch
 from foresight.data.tokenizer import IMG
 from foresight.model.kernels import linear_cross_entropy, rms_norm, rotary
-from foresight.model.parametrisation import TensorRule, multipliers, tensor_rules
+from foresight.model.parametrisation import TensorRule, compute_dtype, multipliers, tensor_rules
 from foresight.recipe import RunSpec
 from foresight.runs import sha256_text
 
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         self.spec = spec
         self.rules = tensor_rules(spec)
         self.multipliers = multipliers(spec)
-        self.dtype = torch.float32 if spec.precision == "fp32" else torch.bfloat16
+        self.dtype = compute_dtype(spec)
         self.weights = nn.ParameterDict(
             {
                 name.replace(".", "/"): nn.Parameter(initial_weight(name, rule, spec.seed))
@@ -91,7 +91,7 @@ class Decoder(nn.Module):
             targets=torch.from_numpy(batch.targets).to(device).flatten(),
             weights=torch.from_numpy(batch.weights).to(device).flatten(),
             turn=self.turns[positions.flatten()],
-            mask=None if bool((segments == 0).all()) else causal_mask(segments).to(self.dtype),
+            mask=None if bool((segments == 0).all()) else causal_mask(segments),
             image_at=(ids.flatten() == IMG).nonzero()[:, 0],
             patches=pixels.float().sub_(127.5).mul_(1 / 64.0),
         )
@@ -117,16 +117,20 @@ class Decoder(nn.Module):
         if self.spec.qk_norm:
             q = rms_norm(q.view(-1, s.head_dim)).view_as(q)
             k = rms_norm(k.view(-1, s.head_dim)).view_as(k)
-        q, k = rotary(q, inputs.turn), rotary(k, inputs.turn)
+        # On CPU the backward pass of bf16 attention is five times slower than that of fp32.
+        dtype = torch.float32 if x.device.type == "cpu" else self.dtype
+        q, k, v = rotary(q, inputs.turn, dtype), rotary(k, inputs.turn, dtype), v.to(dtype)
         mixed = F.scaled_dot_product_attention(
             q.view(split).transpose(1, 2),
             k.view(split).transpose(1, 2),
             v.view(split).transpose(1, 2),
-            attn_mask=inputs.mask,
+            attn_mask=None if inputs.mask is None else inputs.mask.to(dtype),
             is_causal=inputs.mask is None,
             scale=1.2 * math.sqrt(1 / s.head_dim) if self.spec.qk_norm else None,
         )
-        return mixed.transpose(1, 2).reshape(-1, s.width) @ self.matrix(at + "o_proj")
+        return mixed.transpose(1, 2).reshape(-1, s.width).to(self.dtype) @ self.matrix(
+            at + "o_proj"
+        )
 
     def feed_forward(self, x: Tensor, at: str) -> Tensor:
         gate = x @ self.matrix(at + "gate_proj")

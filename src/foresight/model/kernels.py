@@ -46,31 +46,32 @@ def rms_norm(x: Tensor, dtype: torch.dtype | None = None, eps: float = 1e-5) -> 
 
 class _Rotary(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, turn: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, turn: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(turn)
+        ctx.dtype = x.dtype
         pairs = torch.view_as_complex(x.float().view(*turn.shape, 2))
-        return torch.view_as_real(pairs * turn).view_as(x).to(x.dtype)
+        return torch.view_as_real(pairs * turn).view_as(x).to(dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (turn,) = ctx.saved_tensors
         grad = grads[0].contiguous()
         pairs = torch.view_as_complex(grad.float().view(*turn.shape, 2))
         # The inverse of a rotation is the rotation by the negative angle.
         turned = torch.view_as_real(pairs * turn.conj().resolve_conj())
-        return turned.view_as(grad).to(grad.dtype), None
+        return turned.view_as(grad).to(ctx.dtype), None, None
 
 
-def rotary(x: Tensor, turn: Tensor) -> Tensor:
+def rotary(x: Tensor, turn: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """RoPE (Su et al. 2021) on neighbouring pairs: x (N, d) float32 or bfloat16, turn (N, d / 2)
-    complex64; computed in float32.
+    complex64; computed in float32, returned in `dtype`, by default that of x.
 
     One complex product over contiguous memory; the rotate-half form costs 40 times as much
     here. Both are the same model up to a permutation of each head's rows of q and k, which
     export applies.
     """
-    return _Rotary.apply(x, turn)  # type: ignore[no-any-return, no-untyped-call]
+    return _Rotary.apply(x, turn, dtype or x.dtype)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

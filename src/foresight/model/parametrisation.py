@@ -25,6 +25,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from foresight.recipe import RunSpec
 
 Role = Literal["embedding", "input", "hidden", "head"]
@@ -53,6 +55,11 @@ class Multipliers:
     """On the output of every attention and feed-forward branch."""
     logits: float
     """On the logits."""
+
+
+def compute_dtype(spec: RunSpec) -> torch.dtype:
+    """Type of the matrix products; everything stored is float32."""
+    return torch.float32 if spec.precision == "fp32" else torch.bfloat16
 
 
 def multipliers(spec: RunSpec) -> Multipliers:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from foresight.model.parametrisation import TensorRule
+from foresight.model.parametrisation import TensorRule, compute_dtype
 from foresight.recipe import RunSpec
 
 # Coefficients of the quintic iteration, minimax-optimal per step ("Polar Express",
@@ -22,16 +22,18 @@ _POLAR_EXPRESS = (
 )
 
 
-def orthogonalise(stack: Tensor) -> Tensor:
+def orthogonalise(stack: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Replace the singular values of each matrix of (n, a, b), a <= b, by about 1.
 
-    Newton-Schulz iteration of Muon (Jordan et al. 2024). A zero matrix stays zero.
+    Newton-Schulz iteration of Muon (Jordan et al. 2024), its products in `dtype`: the iteration
+    corrects its own rounding. A zero matrix stays zero. Returns the type of `stack`.
     """
-    x: Tensor = stack / (torch.linalg.matrix_norm(stack, keepdim=True) * 1.01 + 1e-30)
+    norm = torch.linalg.matrix_norm(stack, keepdim=True)
+    x: Tensor = (stack / (norm * 1.01 + 1e-30)).to(dtype)
     for a, b, c in _POLAR_EXPRESS:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+    return x.to(stack.dtype)
 
 
 class Optimizer:
@@ -89,7 +91,9 @@ class Optimizer:
         stack = torch.stack(gradients)
         momentum = self.state[f"momentum/{wide[0]}x{wide[1]}"]
         momentum.lerp_(stack, 1 - self._spec.momentum)
-        updates = orthogonalise(stack.lerp_(momentum, self._spec.momentum))
+        updates = orthogonalise(
+            stack.lerp_(momentum, self._spec.momentum), compute_dtype(self._spec)
+        )
         for name, turn, update in zip(names, turned, updates, strict=True):
             rule, weight = self._rules[name], self._weights[name]
             rate = rule.lr * schedule
