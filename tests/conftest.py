@@ -91,7 +91,8 @@ def spine_recipe(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "metric": "bits_per_byte/code",
     }
     raw = recipe.model_dump(mode="json") | {"ladder": ladder}
-    raw["scale"]["batch_coefficient"] = 0.06
+    # About 300 steps at every rung: small batches are the dear part of tiny runs.
+    raw["scale"] |= {"batch_coefficient": 0.0116, "batch_exponent": 0.9}
     raw["optimizer"]["clip"] = 100.0
     raw["transfer"] = {"widths": [8, 16], "steps": 50, "rows": 2}
     raw["corpus"]["generated_documents"] = 1500

@@ -31,9 +31,9 @@ class CorpusSettings(_Section):
     """Real text: `stdlib` (source of the running interpreter), `installed` (that and every
     package found on the machine), or the path of a folder, JSONL or Parquet file."""
     mixture: dict[Literal["code", "programs", "pictures"], Positive] = {
-        "code": 0.7,
+        "code": 0.6,
         "programs": 0.15,
-        "pictures": 0.15,
+        "pictures": 0.25,
     }
     """Share of each source among predicted positions."""
     vocab_size: Annotated[int, Field(ge=320, le=65536, multiple_of=64)] = 512
