@@ -15,10 +15,11 @@ PACKAGE = ROOT / "src" / "foresight"
 
 # A module may import from its own room and from rooms on lower floors.
 FLOORS = {
-    "errors": 0,
-    "document": 0,
-    "runs": 0,
-    "compute": 0,
+    # Floor 0 of the design, in the order in which its modules stand on each other.
+    "errors": -2,
+    "compute": -2,
+    "document": -1,
+    "runs": -1,
     "recipe": 0,
     "forecast": 1,
     "worlds": 1,

@@ -142,7 +142,8 @@ def test_sample_continues_text_after_a_picture(spine: Path, tmp_path: Path) -> N
     Pillow.fromarray(np.full((16, 16, 3), (255, 0, 0), np.uint8)).save(picture)
     values: list[dict[str, Any]] = []
     for seed in (1, 1, 2):
-        done = foresight("sample", run, "A", "--image", picture, "--json", "--seed", seed)
+        warm = ["--json", "--seed", seed, "--temperature", 1.5]
+        done = foresight("sample", run, "A", "--image", picture, *warm)
         assert done.returncode == 0, done.stderr
         values.append(json.loads(done.stdout))
     assert values[0] == values[1] and values[0]["text"] != values[2]["text"]

@@ -107,7 +107,8 @@ def test_every_prefix_holds_the_mixture(corpus: Corpus) -> None:
     loader = corpus.train_loader(mixture, 96, seed=0)
     sources = loader.rows(0, 250).sources
     for share, index in ((0.5, 0), (0.2, 1), (0.3, 2)):
-        assert (sources == index).mean() == pytest.approx(share, abs=0.04)
+        # Rows hold mostly one source each: 250 of them have a sampling error of 0.03.
+        assert (sources == index).mean() == pytest.approx(share, abs=0.1)
 
 
 def test_parts_of_a_batch_carry_their_patches(corpus: Corpus) -> None:

@@ -104,7 +104,10 @@ class World:
         counts = {"documents": 1234, "bytes": 5678, "tokens": 2345, "patches": 0}
         manifest = {
             "settings": self.recipe.corpus.model_dump(mode="json"),
-            "sources": {"code": {"train": counts, "validation": counts}},
+            "sources": {
+                name: {"train": counts, "validation": counts}
+                for name in ("code", "programs", "pictures")
+            },
             "deduplication": {"counts": {"train near validation": 3}, "bytes_removed": 999},
             "files": {"tokenizer.json": sha256_file(folder / "tokenizer.json")},
         }
