@@ -48,7 +48,7 @@ from foresight.recipe import (
     RunSpec,
     ScaleSettings,
 )
-from foresight.training.plan import _Noise
+from foresight.training.plan import RandomRows
 from foresight.training.trainer import Trainer
 
 WANTED = 1.3
@@ -199,7 +199,7 @@ PEERS: dict[str, tuple[str, Make]] = {
 
 def our_step(spec: RunSpec) -> Step:
     """One update of our trainer on random ids."""
-    return Trainer(spec, _Noise(spec.shape)).update
+    return Trainer(spec, RandomRows(spec.shape)).update
 
 
 def peer_step(model: nn.Module, spec: RunSpec) -> Step:
@@ -216,7 +216,7 @@ def peer_step(model: nn.Module, spec: RunSpec) -> Step:
 
 def plain_loop(model: nn.Module, spec: RunSpec, micro: int) -> Step:
     """One step on the same random ids as ours, `micro` rows at a time."""
-    rows = _Noise(spec.shape)
+    rows = RandomRows(spec.shape)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     taken = 0
 

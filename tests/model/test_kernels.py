@@ -12,7 +12,9 @@ from foresight.model import kernels
 from foresight.model.kernels import linear_cross_entropy, rms_norm, rotary
 
 
-def _compare(ours: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs: Tensor) -> None:
+def _assert_same(
+    ours: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs: Tensor
+) -> None:
     direction = torch.randn_like(plain(*inputs))
     gradients = []
     for function in (ours, plain):
@@ -26,7 +28,7 @@ def _compare(ours: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs:
 
 def test_rms_norm_equals_formula() -> None:
     x = torch.randn(7, 48) * 3
-    _compare(rms_norm, lambda x: x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt(), x)
+    _assert_same(rms_norm, lambda x: x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt(), x)
 
 
 def test_rotary_turns_pairs() -> None:
@@ -38,7 +40,7 @@ def test_rotary_turns_pairs() -> None:
         cos, sin = angles.cos(), angles.sin()
         return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(1)
 
-    _compare(lambda x: rotary(x, turn), plain, torch.randn(5, 16))
+    _assert_same(lambda x: rotary(x, turn), plain, torch.randn(5, 16))
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 5, 1000])
@@ -54,7 +56,7 @@ def test_linear_cross_entropy_equals_torch(
         return (nats * weights).sum()
 
     x, head = torch.randn(17, 12), torch.randn(33, 12)
-    _compare(lambda x, head: linear_cross_entropy(x, head, targets, weights)[0], plain, x, head)
+    _assert_same(lambda x, head: linear_cross_entropy(x, head, targets, weights)[0], plain, x, head)
     each = linear_cross_entropy(x, head, targets, weights)[1]
     plain_each = torch.nn.functional.cross_entropy(x @ head.T, targets, reduction="none")
     torch.testing.assert_close(each, plain_each)

@@ -37,7 +37,7 @@ class PlannedRun:
     disk_bytes: int
 
 
-class _Noise:
+class RandomRows:
     """Rows of random ids: a probe's data, with the loader's interface."""
 
     def __init__(self, shape: Shape) -> None:
@@ -63,7 +63,7 @@ def measure_flops_per_second(spec: RunSpec) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        trainer = Trainer(spec, _Noise(spec.shape))
+        trainer = Trainer(spec, RandomRows(spec.shape))
         trainer.update()
         started, steps = time.perf_counter(), 0
         while time.perf_counter() - started < _PROBE_SECONDS:

@@ -205,6 +205,8 @@ def _finish(
         most = settings.validation_rows
         held_out = {name: (one, min(rows, most)) for name, (one, rows) in held_out.items()}
     losses = evaluate(trainer.model, held_out, corpus.tokenizer.token_bytes)
+    # Programs and pictures are shorter than a row: only real text shows the gain.
+    copy_gain = losses["code"].copy_gain if "code" in losses else None
     shares = {name: spec.mixture[name] / sum(spec.mixture.values()) for name in losses}
     patches = sum(row["patches"] for row in rows)
     result = {
@@ -219,7 +221,7 @@ def _finish(
         | {"mix": sum(shares[name] * one.nats for name, one in losses.items())},
         "bits_per_byte": {name: one.bits_per_byte for name, one in losses.items()},
         "validation": {name: asdict(one) for name, one in losses.items()},
-        "diagnostics": _diagnostics(trainer, rows, losses["code"].copy_gain) | {"epochs": epochs},
+        "diagnostics": _diagnostics(trainer, rows, copy_gain) | {"epochs": epochs},
         "seconds": sum(row["seconds"] for row in rows),
     }
     if settings.keep_weights:
