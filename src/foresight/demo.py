@@ -62,9 +62,9 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
             computes = recipe.ladder.targets
             show_forecasts(console, [experiment.predict(flops, True) for flops in computes])
     trained = recipe.ladder.targets[: recipe.ladder.trained_targets]
-    with clock.phase("targets"), watching(console) as watch:
-        experiment.train_targets(trained, watch)
-    with clock.phase("learning-rate transfer"), watching(console) as watch:
+    with clock.phase("targets and learning-rate transfer"), watching(console) as watch:
+        # The largest target keeps one core busy for minutes: the sweep's short runs fill the rest.
+        experiment.train_targets(trained, watch, beside=experiment.transfer_jobs())
         experiment.learning_rate_transfer(watch)
     with clock.phase("picture questions"):
         pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])

@@ -134,16 +134,23 @@ class Experiment:
         return forecast
 
     def train_targets(
-        self, computes: Sequence[float], watch: Watch, tensorboard: bool = False
+        self,
+        computes: Sequence[float],
+        watch: Watch,
+        tensorboard: bool = False,
+        beside: Sequence[Job] = (),
     ) -> list[dict[str, Any]]:
-        """Train predicted runs and seal the outcome of each registered one."""
+        """Train predicted runs and seal the outcome of each registered one.
+
+        `beside`: further runs for the cores that the targets leave idle.
+        """
         self._corpus().check()
         jobs = [target_job(self.recipe, self.directory, flops) for flops in computes]
         if tensorboard:
             jobs = [replace(job, settings=replace(job.settings, tensorboard=True)) for job in jobs]
-        workers = min(cores(), len(jobs))
+        workers = min(cores(), len(jobs) + len(beside))
         results = run_jobs(
-            jobs,
+            [*jobs, *beside],
             self.recipe,
             self.corpus_path,
             watch,
@@ -151,7 +158,7 @@ class Experiment:
             threads=cores() // workers,
         )
         self._seal([job.run for job in jobs])
-        return results
+        return results[: len(jobs)]
 
     def _seal(self, runs: Sequence[Run]) -> None:
         """Chain the result of each registered run, once."""
@@ -176,16 +183,9 @@ class Experiment:
         returns transfer.json: losses per octave, the optimum of the parabola through the three
         best points, and by how many octaves it moves between the widths.
         """
-        arms = [
-            (kind, width, octave)
-            for kind, octaves in _TRANSFER_OCTAVES.items()
-            for width in self.recipe.transfer.widths
-            for octave in octaves
-        ]
-        jobs = [self._transfer_job(*arm) for arm in arms]
-        results = run_jobs(jobs, self.recipe, self.corpus_path, watch)
+        results = run_jobs(self.transfer_jobs(), self.recipe, self.corpus_path, watch)
         losses: dict[str, dict[str, list[list[float]]]] = {}
-        for (kind, width, octave), result in zip(arms, results, strict=True):
+        for (kind, width, octave), result in zip(self._transfer_arms(), results, strict=True):
             points = losses.setdefault(kind, {}).setdefault(str(width), [])
             points.append([octave, result["losses"]["code"]])
         found = {
@@ -200,6 +200,18 @@ class Experiment:
         }
         write_json(self.directory / "transfer.json", found)
         return found
+
+    def transfer_jobs(self) -> list[Job]:
+        """The short runs of `learning_rate_transfer`."""
+        return [self._transfer_job(*arm) for arm in self._transfer_arms()]
+
+    def _transfer_arms(self) -> list[tuple[str, int, int]]:
+        return [
+            (kind, width, octave)
+            for kind, octaves in _TRANSFER_OCTAVES.items()
+            for width in self.recipe.transfer.widths
+            for octave in octaves
+        ]
 
     def _transfer_job(self, kind: str, width: int, octave: int) -> Job:
         spec = self.recipe.at(1e12, 1000 * self.recipe.seed, width)

@@ -32,8 +32,8 @@ class CorpusSettings(_Section):
     package found on the machine), or the path of a folder, JSONL or Parquet file."""
     mixture: dict[Literal["code", "programs", "pictures"], Positive] = {
         "code": 0.6,
-        "programs": 0.15,
-        "pictures": 0.25,
+        "programs": 0.2,
+        "pictures": 0.2,
     }
     """Share of each source among predicted positions."""
     vocab_size: Annotated[int, Field(ge=320, le=65536, multiple_of=64)] = 512
@@ -71,9 +71,9 @@ class OptimizerSettings(_Section):
     matrix: MatrixOptimizer = "muon"
     """Optimiser of the hidden matrices; embeddings and head always use AdamW."""
     matrix_lr: Positive = 0.0625
-    """Peak learning rate of the hidden matrices at the base shape."""
+    """Peak learning rate of the hidden matrices and the patch projection at the base shape."""
     embedding_lr: Positive = 0.08
-    """Peak learning rate of the token embedding and the patch projection."""
+    """Peak learning rate of the token embedding."""
     head_lr: Positive = 0.08
     """Peak learning rate of the output head."""
     decay_timescale: Annotated[float, Field(ge=0)] = 0.22

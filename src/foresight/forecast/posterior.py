@@ -6,9 +6,10 @@ seed noise, and a free "recipe jitter" that all seeds of a rung share.
 
 Priors, all weak and all free of units:
 - exponent b: log-normal, see `law.py`;
-- floor c as a share of the law's value at the largest rung: Beta(2, 2), which keeps c between 0
-  and the smallest loss and off both ends (recipe.md section 6 has it in [0.3, 0.9]; forecasting.md,
-  lesson 2: free c runs to either bound);
+- floor c as a share of the law's value at the largest rung: Beta(1, 2), density 2 (1 - share).
+  It keeps c between 0 and the smallest loss; small shares are not ruled out, since a ladder far
+  above its floor shows none: ours fell along one straight line for four decades (`LOG.md`).
+  Beta(2, 2) was worse there and on public ladders (forecasting.md, lesson 2, on why any prior);
 - offset C0: log-uniform between 1/30 and 30 of the smallest rung;
 - jitter: half-normal, scale 0.5 % (recipe.md has 0.1 % for tuned ladders above 1e15 FLOPs; our
   pocket ladders are rougher and the data overrule either).
@@ -130,7 +131,7 @@ def _log_prior(form: Form, theta: Array, delta_top: float) -> Array:
         log_top = shape(theta, np.array([delta_top]))[:, 0]
         share = np.minimum(floor * np.exp(-log_top), 1 - 1e-12)
         log_decay = np.log(np.maximum(np.exp(log_top) - floor, 1e-300)) - np.log1p(-floor)
-        result = result + np.log(share) + np.log1p(-share) + log_decay - 2.0 * log_top
+        result = result + np.log1p(-share) + log_decay - 2.0 * log_top
     return np.asarray(result)
 
 

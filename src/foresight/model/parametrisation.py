@@ -7,7 +7,8 @@ depth, and the rates of `RunSpec`, which already follow batch and horizon:
 | role           | initial sd     | multiplier    | learning rate    | decay    | epsilon         |
 |----------------|----------------|---------------|------------------|----------|-----------------|
 | embedding      | 1              | 1             | lr / sqrt(m_d)   | 0        | eps / m_d       |
-| input          | 1/sqrt(fan_in) | 1             | lr / sqrt(m_d)   | 0        | eps / m_d       |
+| input (Muon)   | 1/sqrt(fan_in) | 1             | as hidden        | as hidden| -               |
+| input (AdamW)  | 1/sqrt(fan_in) | 1             | embedding's / sqrt(fan_in) | 0 | eps / m_d    |
 | hidden (Muon)  | 1/sqrt(fan_in) | branch: 1/m_L | lr sqrt(out/in)  | wd / sqrt| -               |
 | hidden (AdamW) | 1/sqrt(fan_in) | branch: 1/m_L | lr / m_d         | wd m_d   | eps / (m_d m_L) |
 | head           | 0              | logits: 1/m_d | head_lr          | 0        | eps             |
@@ -15,6 +16,11 @@ depth, and the rates of `RunSpec`, which already follow batch and horizon:
 The square root in the embedding's rate is measured, not derived: with a rate constant in
 width the optimum fell by an octave from width 32 to 128 (`LOG.md`); Hayou & Liu 2025 expect
 an exponent between 0 and 1/2 where the vocabulary is much larger than the width.
+
+Input is the patch projection. Pixels of a patch are nearly equal, so its gradient is nearly of
+rank one, and a step of the embedding's size per entry buries the start under it; an
+orthogonalised step moves every direction alike, and pictures are read at half the compute
+(`LOG.md`). The spectral condition holds for it as for a hidden matrix.
 
 `standard` is what one gets without thinking about width: sd 0.02 everywhere, one learning rate
 for all tensors, no multipliers. It is kept as the negative control of the transfer tests.
@@ -117,9 +123,9 @@ def _complete_rule(spec: RunSpec, role: Role, shape: tuple[int, int]) -> TensorR
     m_d = spec.shape.width / spec.base_width
     m_l = spec.shape.depth / spec.base_depth
     fan_out, fan_in = shape
-    if role in ("embedding", "input"):
+    if role == "embedding" or (role == "input" and spec.matrix == "adamw"):
         std = 1.0 if role == "embedding" else fan_in**-0.5
-        rate = spec.embedding_lr * m_d**-0.5
+        rate = std * spec.embedding_lr * m_d**-0.5
         return TensorRule(role, shape, std, "adamw", rate, 0.0, spec.epsilon / m_d)
     if role == "head":
         return TensorRule(role, shape, 0.0, "adamw", spec.head_lr, 0.0, spec.epsilon)
