@@ -20,6 +20,9 @@ env: .venv/.foresight
 
 .venv/.peers: .venv/.dev
 	$(PIP) --no-build-isolation --editable '.[dev,hf]'
+# litgpt pins older releases of libraries that it does not need for its model.
+	$(PIP) --no-deps litgpt lightning lightning-utilities torchmetrics pytorch-lightning \
+		jsonargparse psutil typeshed-client docstring-parser
 	@touch $@
 
 # Ladder, registered predictions, targets, verification, report: runs/demo/report/index.html.
@@ -34,7 +37,7 @@ lint: .venv/.dev
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 
-# Training speed beside Hugging Face transformers, same shapes, in one interleaved run.
+# Training speed beside transformers and litgpt, same shapes, in one interleaved run.
 bench: .venv/.peers
 	$(BIN)/python bench/training_speed.py
 

@@ -1,9 +1,10 @@
 """Training speed beside other libraries: same shapes, batch, precision and threads, in turns.
 
 The estimand is tokens per second of wall time of one whole training step (batch assembly,
-forward, backward, clipping, optimiser) on one thread in float32, at widths d with 4 blocks,
-heads of 32, a feed-forward of 3 d, 2,048 ids, untied embeddings and, unless `--rows` says
-otherwise, 16 rows of 128 random ids.
+forward, backward, clipping, optimiser) on one thread, at widths d with 4 blocks, heads of 32,
+a feed-forward of 3 d, 2,048 ids, untied embeddings and, unless `--rows` says otherwise, 16 rows
+of 128 random ids. Both sides multiply in bfloat16 over float32 weights (theirs by autocast), or
+both in float32 with `--precision fp32`.
 Every round measures every arm once, one after the other, so that what else the machine does
 falls on all of them. A ratio is taken inside a round, against the peer whose median is best,
 and stated as its median [lowest, highest] over the rounds; `cpu` is the median of the same
@@ -15,7 +16,7 @@ no dropout; from twice 2,048 tokens per step on also in micro-batches of 2,048 (
 and the faster of the two forms, tried once, is the one that is measured. Ours runs once with
 Muon on the hidden matrices, as the recipes do, and once with AdamW on everything, as the
 peers do. `of peak` is the model's FLOPs (`foresight.compute`: no optimiser) per second over
-those of the best of three square `torch.mm` in the same round.
+those of the best of three square `torch.mm` of the same precision in the same round.
 
 Exit code 0 if the median ratio of both our arms is at least 1.3 at every width, 1 otherwise
 (and if no peer is installed). Peers that are not installed are named.
@@ -272,11 +273,12 @@ def rate(step: Step, amount: float, seconds: float) -> Rate:
     )
 
 
-def peak() -> Rate:
-    """FLOPs per second of the fastest of three square float32 products."""
+def peak(precision: Precision) -> Rate:
+    """FLOPs per second of the fastest of three square products."""
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     rates = []
     for side in PEAK_SIDES:
-        a, b, out = torch.randn(side, side), torch.randn(side, side), torch.empty(side, side)
+        a, b, out = torch.randn(3, side, side).to(dtype).unbind()
         rates.append(rate(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 2.0 * side**3,
                           PEAK_SECONDS))  # fmt: skip
     return max(rates, key=lambda one: one.wall)
@@ -301,7 +303,7 @@ def measure(width: int, rows: int, precision: Precision, rounds: int, seconds: f
     found: dict[str, list[Rate]] = {name: [] for name in arms}
     peaks = []
     for _ in range(rounds):
-        peaks.append(peak())
+        peaks.append(peak(precision))
         for name, step in arms.items():
             found[name].append(rate(step, spec.batch_tokens, seconds))
     return tabulate(spec, found, peaks)
@@ -359,7 +361,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--rows", type=int, default=16, help="rows of 128 ids in a batch")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--rounds", type=int, default=7, help="times every arm is measured")
     parser.add_argument("--seconds", type=float, default=0.7, help="least time of a measurement")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

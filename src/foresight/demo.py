@@ -27,7 +27,7 @@ class Outcome:
     directory: Path
     page: Path
     verification: Report
-    pictures: dict[str, Any]
+    pictures: dict[str, Any] | None
     seconds: dict[str, float]
 
     @property
@@ -66,9 +66,11 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         # The largest target keeps one core busy for minutes: the sweep's short runs fill the rest.
         experiment.train_targets(trained, watch, beside=experiment.transfer_jobs())
         experiment.learning_rate_transfer(watch)
-    with clock.phase("picture questions"):
-        pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])
-        show_pictures(console, pictures)
+    pictures = None
+    if trained and "pictures" in recipe.corpus.mixture:
+        with clock.phase("picture questions"):
+            pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])
+            show_pictures(console, pictures)
     with clock.phase("verification"):
         verification = verify(directory)
     write_json(directory / "seconds.json", clock.seconds)

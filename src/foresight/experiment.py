@@ -28,6 +28,7 @@ from foresight.forecast import (
     seal_outcome,
 )
 from foresight.forecast.registration import read_chain, registrations_dir
+from foresight.forecast.table import read_metric
 from foresight.inference.choices import accuracies, answer_questions
 from foresight.model.decoder import Decoder
 from foresight.recipe import Recipe, RunSpec
@@ -116,22 +117,17 @@ class Experiment:
         # What the run will really spend: whole steps, image patches included.
         share = self._corpus().image_share(job.spec.mixture)
         planned = job.spec.tokens * job.spec.shape.flops_per_token(share)
-        forecast = self.fit().predict(planned)
-        if registered:
-            register(
-                self.directory,
-                name=f"c{compute_flops:.1e}".replace("+", ""),
-                metric=self.recipe.ladder.metric,
-                target=Target(
-                    job.run,
-                    planned,
-                    job.spec.shape.params,
-                    job.spec.tokens,
-                    job.spec.steps,
-                ),
-                rungs=self.rungs,
-            )
-        return forecast
+        if not registered:
+            return self.fit().predict(planned)
+        shape = job.spec.shape
+        registration = register(
+            self.directory,
+            name=f"c{compute_flops:.1e}".replace("+", ""),
+            metric=self.recipe.ladder.metric,
+            target=Target(job.run, planned, shape.params, job.spec.tokens, job.spec.steps),
+            rungs=self.rungs,
+        )
+        return Forecast.from_json(registration.record["forecast"])
 
     def train_targets(
         self,
@@ -179,19 +175,23 @@ class Experiment:
     def learning_rate_transfer(self, watch: Watch) -> dict[str, Any]:
         """Sweep the learning rates at two widths, 4x apart, under both parametrisations.
 
-        All rates are multiplied together by powers of two at equal steps and batch. Writes and
+        All rates are multiplied together by powers of two at equal steps and batch; the loss is
+        that of the source which the recipe predicts. Writes and
         returns transfer.json: losses per octave, the optimum of the parabola through the three
         best points, and by how many octaves it moves between the widths.
         """
-        results = run_jobs(self.transfer_jobs(), self.recipe, self.corpus_path, watch)
+        jobs = self.transfer_jobs()
+        results = run_jobs(jobs, self.recipe, self.corpus_path, watch)
+        metric = f"losses/{self.recipe.ladder.metric.split('/')[-1]}"
         losses: dict[str, dict[str, list[list[float]]]] = {}
-        for (kind, width, octave), result in zip(self._transfer_arms(), results, strict=True):
+        for arm, job, result in zip(self._transfer_arms(), jobs, results, strict=True):
+            kind, width, octave = arm
             points = losses.setdefault(kind, {}).setdefault(str(width), [])
-            points.append([octave, result["losses"]["code"]])
+            points.append([octave, read_metric(job.run, result, metric)])
         found = {
             "steps": self.recipe.transfer.steps,
             "batch_tokens": self.recipe.transfer.rows * self.recipe.architecture.context,
-            "metric": "losses/code",
+            "metric": metric,
             "sweeps": losses,
             "optimum_octave": {
                 kind: {width: optimum(points) for width, points in widths.items()}

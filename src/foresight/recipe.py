@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -306,15 +307,35 @@ class Recipe(_Section):
             recipe = cls.model_validate(raw)
         except ValidationError as error:
             raise UserError(f"{path}: " + "; ".join(_complaints(error))) from None
-        if len(recipe.ladder.rungs) != len(recipe.ladder.seeds):
-            raise UserError(
-                f"{path}: ladder.seeds has {len(recipe.ladder.seeds)} entries for "
-                f"{len(recipe.ladder.rungs)} rungs; give one count per rung"
-            )
+        contradictions = list(_contradictions(recipe))
+        if contradictions:
+            raise UserError(f"{path}: " + "; ".join(contradictions))
         return recipe
 
     def save(self, path: Path) -> None:
         write_atomic(path, self.text)
+
+
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no field alone can be blamed for, found before anything is spent."""
+    ladder, head = recipe.ladder, recipe.architecture.head_dim
+    if len(ladder.rungs) != len(ladder.seeds):
+        yield (
+            f"ladder.seeds has {len(ladder.seeds)} entries for {len(ladder.rungs)} rungs; "
+            f"give one count per rung"
+        )
+    for field in ("rungs", "targets"):
+        names = [f"{compute:.1e}" for compute in getattr(ladder, field)]
+        if len(set(names)) < len(names):
+            yield f"ladder.{field}: two of them are equal to two digits, and runs are named by those"
+    if ladder.trained_targets > len(ladder.targets):
+        yield f"ladder.trained_targets is {ladder.trained_targets} of {len(ladder.targets)} targets"
+    known = [f"bits_per_byte/{source}" for source in recipe.corpus.mixture]
+    known += [f"losses/{source}" for source in (*recipe.corpus.mixture, "mix")]
+    if ladder.metric not in known:
+        yield f"ladder.metric is {ladder.metric!r}; this mixture has {', '.join(known)}"
+    if any(width % head for width in recipe.transfer.widths):
+        yield f"transfer.widths {recipe.transfer.widths} must be multiples of head_dim {head}"
 
 
 def _complaints(error: ValidationError) -> list[str]:

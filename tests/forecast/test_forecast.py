@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foresight.errors import UserError
-from foresight.forecast import Code, PowerLaw, Row, RunTable, fit
+from foresight.forecast import Code, Forecast, PowerLaw, Row, RunTable, fit
 from foresight.forecast.backtest import (
     DRIFT_SCALE,
     DRIFTS,
@@ -184,6 +184,12 @@ def test_same_table_same_bytes(make_table: Make) -> None:
     again = canonical_json(fit(RunTable(rows[::-1])).predict(1e13).to_json())
     assert first == again
     assert json.loads(first)["reasons"][0]["code"] == "not_calibrated"
+
+
+def test_a_forecast_comes_back_from_its_json(make_table: Make) -> None:
+    for table, compute in ((make_table(COMPUTE, LOSS), 10 * TOP), (make_table([1e9], [3.0]), 1e10)):
+        value = fit(table).predict(compute).to_json()
+        assert Forecast.from_json(json.loads(json.dumps(value))).to_json() == value
 
 
 def test_backtest_rows_hide_every_top_rung(make_table: Make) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -110,6 +110,19 @@ class Forecast:
         value["laws"] = [asdict(law) for law in self.laws]
         rounded_value: dict[str, Any] = rounded(value)
         return rounded_value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Forecast:
+        """The inverse of `to_json`, up to its rounding."""
+        intervals = value["intervals"]
+        return cls(
+            **{
+                **value,
+                "intervals": intervals and {int(key): (*pair,) for key, pair in intervals.items()},
+                "reasons": tuple(Code(reason["code"]) for reason in value["reasons"]),
+                "laws": tuple(LawPoint(**law) for law in value["laws"]),
+            }
+        )
 
 
 @dataclass(frozen=True)
