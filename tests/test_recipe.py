@@ -86,7 +86,7 @@ def _written(path: Path, **changes: object) -> Path:
         ({"corpus__vocab_size": 1000}, "'corpus.vocab_size'.*multiple of 64, got 1000"),
         ({"ladder__seeds": [1]}, "ladder.seeds has 1 entries for"),
         ({"name": "No Spaces"}, "'name'"),
-        ({"ladder__targets": [1.53e12, 1.5e12]}, "ladder.targets: two of them are equal"),
+        ({"ladder__targets": [1.53e12, 1.5e12]}, "ladder.targets: two are equal"),
         ({"ladder__trained_targets": 4}, "ladder.trained_targets is 4 of 3 targets"),
         (
             {"corpus__mixture": {"code": 1.0}, "ladder__metric": "losses/programs"},

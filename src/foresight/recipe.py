@@ -327,9 +327,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
     for field in ("rungs", "targets"):
         names = [f"{compute:.1e}" for compute in getattr(ladder, field)]
         if len(set(names)) < len(names):
-            yield f"ladder.{field}: two of them are equal to two digits, and runs are named by those"
+            yield f"ladder.{field}: two are equal to two digits, and runs are named by those"
     if ladder.trained_targets > len(ladder.targets):
-        yield f"ladder.trained_targets is {ladder.trained_targets} of {len(ladder.targets)} targets"
+        of = len(ladder.targets)
+        yield f"ladder.trained_targets is {ladder.trained_targets} of {of} targets"
     known = [f"bits_per_byte/{source}" for source in recipe.corpus.mixture]
     known += [f"losses/{source}" for source in (*recipe.corpus.mixture, "mix")]
     if ladder.metric not in known:

@@ -175,6 +175,19 @@ def test_orthogonalising_low_rank_and_nothing() -> None:
     assert orthogonalise(torch.zeros(1, 8, 8)).abs().max() == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rank", [1, 2, 8])
+def test_no_singular_value_runs_away(rank: int, dtype: torch.dtype) -> None:
+    """Nearly low rank, as gradients are: the largest value lies at the end of the interval."""
+    generator = torch.Generator().manual_seed(rank)
+    for rows, columns in ((8, 8), (8, 192), (64, 192)):
+        stack = torch.randn(100, rows, rank, generator=generator) @ torch.randn(
+            100, rank, columns, generator=generator
+        )
+        stack += 1e-3 * torch.randn(stack.shape, generator=generator)
+        assert torch.linalg.matrix_norm(orthogonalise(stack, dtype), 2).max() < 1.25
+
+
 def test_muon_updates_have_the_spectral_norm_of_their_rule(corpus: Corpus) -> None:
     spec = _spec(width=64, weight_decay=0.0)
     # The head starts at zero, so the first step moves only the head and the second the rest.
