@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
-import pytest
-import torch
+# Before numpy is imported; see below.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from foresight.data.corpus import Corpus
-from foresight.recipe import Recipe
-from tests.command import foresight
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from foresight.data.corpus import Corpus  # noqa: E402
+from foresight.recipe import Recipe  # noqa: E402
+from tests.command import foresight  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 # Tests are many small products: a second thread gains nothing, and on a busy machine two
-# threads that wait for each other at every operation can take a hundred times as long.
+# threads that wait for each other at every operation can take a hundred times as long. So it is
+# with numpy: the tests of the forecaster take half a minute, or ten with a job beside them.
 torch.set_num_threads(1)
 
 
