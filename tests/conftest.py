@@ -9,12 +9,12 @@ from pathlib import Path
 # Before numpy is imported; see below.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from foresight.data.corpus import Corpus  # noqa: E402
-from foresight.recipe import Recipe  # noqa: E402
-from tests.command import foresight  # noqa: E402
+from foresight.data.corpus import Corpus
+from foresight.recipe import Recipe
+from tests.command import foresight
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image as Pillow
 
 from foresight.experiment import Experiment
@@ -45,6 +46,19 @@ def test_the_demo_leaves_a_verified_experiment(spine: Path) -> None:
     manifest = Run(next((spine / "targets").iterdir())).manifest()
     registered = json.loads(sorted((spine / "registrations").glob("0*.json"))[0].read_text())
     assert registered["created_utc"][:19] <= manifest["created_utc"][:19]
+
+
+def test_a_folder_of_text_alone_goes_all_the_way(spine_recipe: Path, tmp_path: Path) -> None:
+    raw = yaml.safe_load(spine_recipe.read_text())
+    raw["corpus"]["mixture"] = {"code": 1.0}
+    raw["ladder"] |= {"seeds": [1] * 5, "targets": [6e10]}
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump(raw))
+    done = foresight("demo", tmp_path / "mine", "--recipe", recipe, "--json")
+    assert done.returncode in (0, 1), done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["scores"][0]["status"] == "finished" and outcome["pictures"] is None
+    assert "No picture questions were asked" in Path(outcome["page"]).read_text()
 
 
 def _change_a_digit(path: Path, after: str) -> None:

@@ -31,7 +31,8 @@ def orthogonalise(stack: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
     The iteration corrects rounding as long as no singular value is rounded beyond the upper end
     of a polynomial's interval, where it is steep: from there values run away. In bfloat16 all
-    steps but the last therefore aim at intervals 1 % wider (Amsel et al. 2025, on finite precision).
+    steps but the last therefore aim at intervals 1 % wider (Amsel et al. 2025, on finite
+    precision).
     """
     norm = torch.linalg.matrix_norm(stack, keepdim=True)
     x: Tensor = (stack / (norm * 1.01 + 1e-30)).to(dtype)
