@@ -6,17 +6,17 @@ a feed-forward of 3 d, 2,048 ids, untied embeddings and, unless `--rows` says ot
 of 128 random ids. Both sides multiply in bfloat16 over float32 weights (theirs by autocast), or
 both in float32 with `--precision fp32`.
 Every round measures every arm once, one after the other, so that what else the machine does
-falls on all of them. A ratio is taken inside a round, against the peer whose median is best,
-and stated as its median [lowest, highest] over the rounds; `cpu` is the median of the same
-ratio in processor time, which others on the machine disturb less.
+falls on all of them. A ratio is taken inside a round, against the peer with the same optimiser
+whose median is best, and stated as its median [lowest, highest] over the rounds; `cpu` is the
+median of the same ratio in processor time, which others on the machine disturb less.
 
 The peers are Hugging Face `transformers` (Llama and Qwen3, attention `sdpa`) and `litgpt`, each
-in the plain loop one would write: cross-entropy of the logits, `clip_grad_norm_`, fused AdamW,
-no dropout; from twice 2,048 tokens per step on also in micro-batches of 2,048 (as ours runs),
-and the faster of the two forms, tried once, is the one that is measured. Ours runs once with
-Muon on the hidden matrices, as the recipes do, and once with AdamW on everything, as the
-peers do. `of peak` is the model's FLOPs (`foresight.compute`: no optimiser) per second over
-those of the best of three square `torch.mm` of the same precision in the same round.
+in the plain loop one would write: cross-entropy of the logits, `clip_grad_norm_`, no dropout;
+from twice 2,048 tokens per step on also in micro-batches of 2,048 (as ours runs), and the
+faster of the two forms, tried once, is the one that is measured. Each side runs once with AdamW
+on everything (theirs fused) and once with Muon on the hidden matrices, as the recipes do
+(theirs `torch.optim.Muon`). `of peak` is the model's FLOPs (`foresight.compute`: no optimiser)
+per second over those of the best of three square `torch.mm` of the same precision in the round.
 
 Exit code 0 if the median ratio of both our arms is at least 1.3 at every width, 1 otherwise
 (and if no peer is installed). Peers that are not installed are named.
@@ -87,10 +87,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Line:
-    """One arm at one width; ratios are to the fastest peer, round by round."""
+    """One arm at one width; ratios are to `fastest_peer`, round by round."""
 
     arm: str
     ours: bool
+    fastest_peer: str | None
     tokens_per_second: Spread
     ratio: Spread | None
     cpu_ratio: float | None
@@ -102,7 +103,6 @@ class Table:
     """All arms at one width."""
 
     width: int
-    fastest_peer: str | None
     peak_flops_per_second: Spread
     lines: list[Line]
 
@@ -191,6 +191,8 @@ def lit_llama(spec: RunSpec) -> nn.Module:
     return model
 
 
+OURS = "foresight"
+OPTIMIZERS: dict[MatrixOptimizer, str] = {"muon": "Muon", "adamw": "AdamW"}
 PEERS: dict[str, tuple[str, Make]] = {
     "transformers Llama": ("transformers", llama),
     "transformers Qwen3": ("transformers", qwen3),
@@ -206,26 +208,42 @@ def our_step(spec: RunSpec) -> Step:
 def peer_step(model: nn.Module, spec: RunSpec) -> Step:
     """The plain loop around a peer's model: whole batches or micro-batches, what is faster."""
     model.train()
-    whole = plain_loop(model, spec, spec.batch_rows)
+    optimizers = peer_optimizers(model, spec.matrix)
+    whole = plain_loop(model, spec, spec.batch_rows, optimizers)
     if spec.batch_rows < 2 * MICRO_ROWS:
         return whole
-    forms = [whole, plain_loop(model, spec, MICRO_ROWS)]
+    forms = [whole, plain_loop(model, spec, MICRO_ROWS, optimizers)]
     for step in forms:
         step()
     return max(forms, key=lambda step: rate(step, 1.0, 0.0).wall)
 
 
-def plain_loop(model: nn.Module, spec: RunSpec, micro: int) -> Step:
+def peer_optimizers(model: nn.Module, matrix: MatrixOptimizer) -> list[torch.optim.Optimizer]:
+    """Fused AdamW on everything, or Muon on the matrices between embedding and head."""
+    if matrix == "adamw":
+        return [torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)]
+    hidden, other = [], []
+    for name, weight in model.named_parameters():
+        outer = weight.ndim != 2 or any(key in name for key in ("embed", "wte", "lm_head"))
+        (other if outer else hidden).append(weight)
+    return [
+        torch.optim.Muon(hidden, lr=1e-3, ns_steps=5),
+        torch.optim.AdamW(other, lr=1e-3, fused=True),
+    ]
+
+
+def plain_loop(
+    model: nn.Module, spec: RunSpec, micro: int, optimizers: Sequence[torch.optim.Optimizer]
+) -> Step:
     """One step on the same random ids as ours, `micro` rows at a time."""
     rows = RandomRows(spec.shape)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     taken = 0
 
     def step() -> float:
         nonlocal taken
         batch = rows.rows(taken * spec.batch_rows, spec.batch_rows)
         ids, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         total = 0.0
         for part, answer in zip(ids.split(micro), targets.split(micro), strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled=spec.precision == "bf16"):
@@ -236,7 +254,8 @@ def plain_loop(model: nn.Module, spec: RunSpec, micro: int) -> Step:
             loss.backward()
             total += loss.item()
         nn.utils.clip_grad_norm_(model.parameters(), spec.clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         taken += 1
         return total
 
@@ -287,16 +306,15 @@ def peak(precision: Precision) -> Rate:
 def measure(width: int, rows: int, precision: Precision, rounds: int, seconds: float) -> Table:
     """Build every arm at a width, warm it up, and measure all of them in turns."""
     installed = versions()
-    spec = spec_of(width, "muon", rows, precision)
-    arms: dict[str, Step] = {
-        "foresight Muon": our_step(spec),
-        "foresight AdamW": our_step(spec_of(width, "adamw", rows, precision)),
-    }
-    for name, (package, make) in PEERS.items():
-        if installed[package]:
-            model = make(spec)
-            check_size(model, spec)
-            arms[name] = peer_step(model, spec)
+    arms: dict[str, Step] = {}
+    for matrix, optimizer in OPTIMIZERS.items():
+        spec = spec_of(width, matrix, rows, precision)
+        arms[f"{OURS}, {optimizer}"] = our_step(spec)
+        for name, (package, make) in PEERS.items():
+            if installed[package]:
+                model = make(spec)
+                check_size(model, spec)
+                arms[f"{name}, {optimizer}"] = peer_step(model, spec)
     for step in arms.values():
         for _ in range(WARM_UP):
             step()
@@ -311,15 +329,16 @@ def measure(width: int, rows: int, precision: Precision, rounds: int, seconds: f
 
 def tabulate(spec: RunSpec, found: dict[str, list[Rate]], peaks: list[Rate]) -> Table:
     """Medians, ranges and paired ratios of the rounds of one width."""
-    medians = {
-        name: statistics.median(one.wall for one in rates)
-        for name, rates in found.items()
-        if name in PEERS
-    }
-    fastest = max(medians, key=medians.__getitem__) if medians else None
     flops = spec.shape.flops_per_token()
     lines = []
     for name, rates in found.items():
+        optimizer = name.rpartition(", ")[2]
+        peers = {
+            peer: statistics.median(one.wall for one in rates)
+            for peer, rates in found.items()
+            if peer.endswith(f", {optimizer}") and not peer.startswith(OURS)
+        }
+        fastest = max(peers, key=peers.__getitem__) if peers else None
         ratio, cpu_ratio = None, None
         if fastest:
             pairs = list(zip(rates, found[fastest], strict=True))
@@ -329,23 +348,25 @@ def tabulate(spec: RunSpec, found: dict[str, list[Rate]], peaks: list[Rate]) -> 
         lines.append(
             Line(
                 arm=name,
-                ours=name not in PEERS,
+                ours=name.startswith(OURS),
+                fastest_peer=fastest,
                 tokens_per_second=Spread.of([one.wall for one in rates]),
                 ratio=ratio,
                 cpu_ratio=cpu_ratio,
                 share_of_peak=Spread.of(shares),
             )
         )
-    return Table(spec.shape.width, fastest, Spread.of([one.wall for one in peaks]), lines)
+    return Table(spec.shape.width, Spread.of([one.wall for one in peaks]), lines)
 
 
 def show(table: Table, out: Any = None) -> None:
     """Print one width."""
     top = table.peak_flops_per_second
     print(
-        f"\nd = {table.width}: fastest peer {table.fastest_peer or 'absent'}; matrix-multiply peak "
-        f"{top.median / 1e9:.0f} [{top.lowest / 1e9:.0f}, {top.highest / 1e9:.0f}] GFLOP/s\n"
-        f"{'arm':20}{'tokens/s':>26}{'ratio':>21}{'cpu':>7}{'of peak':>9}",
+        f"\nd = {table.width}: matrix-multiply peak {top.median / 1e9:.0f} "
+        f"[{top.lowest / 1e9:.0f}, {top.highest / 1e9:.0f}] GFLOP/s; ratios are to the "
+        f"fastest peer with the same optimiser\n"
+        f"{'arm':26}{'tokens/s':>26}{'ratio':>21}{'cpu':>7}{'of peak':>9}",
         file=out,
     )
     for line in table.lines:
@@ -354,7 +375,7 @@ def show(table: Table, out: Any = None) -> None:
         ratio = f"{r.median:.2f} [{r.lowest:.2f}, {r.highest:.2f}]" if r else "-"
         cpu = f"{line.cpu_ratio:.2f}" if line.cpu_ratio else "-"
         share = f"{line.share_of_peak.median:.0%}"
-        print(f"{line.arm:20}{speed:>26}{ratio:>21}{cpu:>7}{share:>9}", file=out, flush=True)
+        print(f"{line.arm:26}{speed:>26}{ratio:>21}{cpu:>7}{share:>9}", file=out, flush=True)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

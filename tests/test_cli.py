@@ -150,6 +150,16 @@ def test_an_interrupted_ladder_goes_on_and_gives_the_numbers_of_the_demo(
     assert (directory / "report" / "index.html").exists()
 
 
+def test_runs_of_other_code_are_refused_without_a_traceback(spine: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "other"
+    shutil.copytree(spine, directory, ignore=shutil.ignore_patterns("registrations", "targets"))
+    for path in (directory / "ladder").iterdir():
+        (path / "result.json").unlink()
+        _change_a_digit(path / "run.json", '"code": "')
+    message = _fails("ladder", directory, "--recipe", directory / "recipe.yaml")
+    assert "holds a run with another code" in message
+
+
 def test_sample_continues_text_after_a_picture(spine: Path, tmp_path: Path) -> None:
     run = next((spine / "targets").iterdir())
     picture = tmp_path / "red.png"

@@ -115,8 +115,12 @@ def _stop(futures: Iterable[Future[Any]]) -> None:
 
 
 def _prepare(threads: int) -> None:
-    """A worker: so many threads, and no life without its parent."""
+    """A worker: so many threads, no life without its parent, and no traceback on SIGINT.
+
+    Inside a run `Interrupt` takes the signal; outside one there is nothing to save.
+    """
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
