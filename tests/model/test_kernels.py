@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from foresight.model import kernels
-from foresight.model.kernels import linear_cross_entropy, rms_norm, rotary
+from foresight.model.decoder import causal_mask
+from foresight.model.kernels import attention, linear_cross_entropy, rms_norm, rotary
 
 
 def _assert_same(
@@ -41,6 +42,19 @@ def test_rotary_turns_pairs() -> None:
         return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(1)
 
     _assert_same(lambda x: rotary(x, turn), plain, torch.randn(5, 16))
+
+
+@pytest.mark.parametrize("segments", [[[0] * 9], [[0] * 9, [0, 0, 0, 1, 1, 1, 1, 2, 2]]])
+def test_attention_equals_torch(segments: list[list[int]]) -> None:
+    mask = causal_mask(torch.tensor(segments))
+    q, k, v = torch.randn(3, 2, 3, 9, 4)
+    _assert_same(
+        lambda q, k, v: attention(q, k, v, mask, 0.6),
+        lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=0.6
+        ),
+        q, k, v,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 5, 1000])

@@ -26,8 +26,8 @@ _SAFETY = 1.01
 def orthogonalise(stack: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Replace the singular values of each matrix of (n, a, b), a <= b, by about 1.
 
-    Newton-Schulz iteration of Muon (Jordan et al. 2024), its products in `dtype`. A zero matrix
-    stays zero. Returns the type of `stack`.
+    Newton-Schulz iteration of Muon (Jordan et al. 2024), its products and its result in
+    `dtype`. A zero matrix stays zero.
 
     The iteration corrects rounding as long as no singular value is rounded beyond the upper end
     of a polynomial's interval, where it is steep: from there values run away. In bfloat16 all
@@ -35,13 +35,14 @@ def orthogonalise(stack: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     precision).
     """
     norm = torch.linalg.matrix_norm(stack, keepdim=True)
-    x: Tensor = (stack / (norm * 1.01 + 1e-30)).to(dtype)
+    x = torch.empty_like(stack, dtype=dtype)
+    torch.mul(stack, 1 / (norm * 1.01 + 1e-30), out=x)
     for step, (a, b, c) in enumerate(_POLAR_EXPRESS, start=1):
         if dtype == torch.bfloat16 and step < len(_POLAR_EXPRESS):
             a, b, c = a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5  # noqa: PLW2901
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.to(stack.dtype)
+    return x
 
 
 class Optimizer:
@@ -52,13 +53,14 @@ class Optimizer:
     """
 
     def __init__(
-        self, spec: RunSpec, rules: Mapping[str, TensorRule], weights: Mapping[str, Tensor]
+        self, spec: RunSpec, rules: dict[str, TensorRule], weights: Mapping[str, Tensor]
     ) -> None:
         self._spec = spec
         self._rules = dict(rules)
         self._weights = dict(weights)
         self._stacks: dict[tuple[int, int], list[str]] = {}
-        for name, rule in rules.items():
+        # From the head down: the image path, which may never move, ends each stack.
+        for name, rule in reversed(rules.items()):
             if rule.optimizer == "muon":
                 wide = (min(rule.shape), max(rule.shape))
                 self._stacks.setdefault(wide, []).append(name)
@@ -89,6 +91,12 @@ class Optimizer:
         self._adamw(step, schedule)
 
     def _muon(self, wide: tuple[int, int], names: list[str], schedule: float) -> None:
+        momentum = self.state[f"momentum/{wide[0]}x{wide[1]}"]
+        moving = max((at + 1 for at, name in enumerate(names) if self._moves(name, momentum[at])),
+                     default=0)  # fmt: skip
+        if not moving:
+            return
+        names, momentum = names[:moving], momentum[:moving]
         turned = [self._rules[name].shape != wide for name in names]
         gradients = []
         for name, turn in zip(names, turned, strict=True):
@@ -97,7 +105,6 @@ class Optimizer:
                 gradient = torch.zeros_like(self._weights[name])
             gradients.append(gradient.T if turn else gradient)
         stack = torch.stack(gradients)
-        momentum = self.state[f"momentum/{wide[0]}x{wide[1]}"]
         momentum.lerp_(stack, 1 - self._spec.momentum)
         updates = orthogonalise(
             stack.lerp_(momentum, self._spec.momentum), compute_dtype(self._spec)
@@ -107,6 +114,10 @@ class Optimizer:
             rate = rule.lr * schedule
             weight.mul_(1 - rate * rule.weight_decay)
             weight.sub_(update.T if turn else update, alpha=rate)
+
+    def _moves(self, name: str, momentum: Tensor) -> bool:
+        """Whether a matrix has a gradient now or had one: without pictures some never do."""
+        return self._weights[name].grad is not None or bool(momentum.any())
 
     def _adamw(self, step: int, schedule: float) -> None:
         """AdamW (Loshchilov & Hutter 2019) with bias correction."""
