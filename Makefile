@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench clean
+.PHONY: env demo test lint bench bench-forecast clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -40,6 +40,10 @@ lint: .venv/.dev
 # Training speed beside transformers and litgpt, same shapes, in one interleaved run.
 bench: .venv/.peers
 	$(BIN)/python bench/training_speed.py
+
+# The forecaster on public ladders beside the usual fits (reads ../shared/data/scaling).
+bench-forecast: .venv/.dev
+	$(BIN)/python bench/forecast.py
 
 clean:
 	rm -rf .venv runs

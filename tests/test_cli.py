@@ -201,7 +201,8 @@ def test_bad_input_is_named(spine: Path, spine_recipe: Path, tmp_path: Path) -> 
     misspelt = tmp_path / "misspelt.yaml"
     misspelt.write_text(spine_recipe.read_text().replace("matrix_lr:", "matrix_rl:"))
     assert "matrix_rl" in _fails("plan", "--recipe", misspelt)
-    assert "no experiment here" in _fails("fit", tmp_path / "nowhere")
+    assert "no such file" in _fails("fit", tmp_path / "nowhere")
+    assert "no experiment here" in _fails("fit", tmp_path)
     assert "differs from recipe" in _fails("ladder", spine)
     assert "no registrations" in _fails("verify", tmp_path)
     (tmp_path / "no.png").write_text("no picture")

@@ -102,13 +102,47 @@ def ladder(
 
 
 @app.command()
-def fit(directory: Directory = DEMO, as_json: AsJson = False) -> None:
-    """Fit the law to the finished rungs: laws and weights, back-test, reasons."""
-    from foresight.experiment import Experiment
-    from foresight.views import fit_json, show_fit
+def fit(
+    runs: Annotated[
+        Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of runs, or an experiment directory.")
+    ] = DEMO,
+    at: Annotated[
+        list[float] | None, typer.Option(help="Target FLOPs; may be given several times.")
+    ] = None,
+    target_params: Annotated[
+        float | None, typer.Option(help="Parameters of a target; with --target-tokens.")
+    ] = None,
+    target_tokens: Annotated[
+        float | None, typer.Option(help="Tokens of a target: C = 6 N D.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Column that tells recipes apart.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Column of the predicted metric.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the law to anyone's runs and forecast larger ones: frontier, laws, back-test, verdict.
 
-    fitted = Experiment.open(directory).fit()
-    _print(fit_json(fitted), as_json, lambda: show_fit(console, fitted))
+    Columns: compute (C, FLOPs) or params (N) and tokens (D); loss; optional seed, group, sigma,
+    steps, schedule, batch, tokenizer. Exit code 3 if the runs cannot carry a forecast.
+    """
+    from foresight.forecast import answer, read_table
+    from foresight.views import show_answer
+
+    computes = list(at or [])
+    if (target_params is None) != (target_tokens is None):
+        raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
+    if target_params is not None and target_tokens is not None:
+        computes.append(6.0 * target_params * target_tokens)
+    if runs.is_dir():
+        from foresight.experiment import Experiment
+
+        table = Experiment.open(runs).table()
+    else:
+        chosen = {"group": group, "loss": loss}
+        table = read_table(runs, {key: name for key, name in chosen.items() if name})
+    found = answer(table, computes)
+    _print(found.to_json(), as_json, lambda: show_answer(console, found))
+    if found.refused:
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -223,7 +257,9 @@ def _say(as_json: bool) -> Callable[[str], None]:
 def main() -> NoReturn:
     """Entry point: a user's mistake is one message and exit code 2, Ctrl-C is 130."""
     try:
-        app()
+        # `--json -` (to standard output) is accepted beside `--json`.
+        words = sys.argv[1:]
+        app([word for at, word in enumerate(words) if word != "-" or words[at - 1] != "--json"])
     except UserError as error:
         _fail(str(error))
     except SystemExit as done:

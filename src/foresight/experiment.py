@@ -107,9 +107,13 @@ class Experiment:
         jobs = rung_jobs(self.recipe, self.directory)
         return run_jobs(jobs, self.recipe, self.corpus_path, watch)
 
+    def table(self) -> RunTable:
+        """The rungs as a table. Raises UserError if one is not finished."""
+        return RunTable.from_runs(self.rungs, self.recipe.ladder.metric)
+
     def fit(self) -> Fit:
         """Fit the recipe's metric to its rungs. Raises UserError if one is not finished."""
-        return fit(RunTable.from_runs(self.rungs, self.recipe.ladder.metric))
+        return fit(self.table())
 
     def predict(self, compute_flops: float, registered: bool) -> Forecast:
         """Forecast a run; with `registered`, write it down (refused once the run has begun)."""

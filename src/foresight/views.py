@@ -20,7 +20,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from foresight.data.corpus import Corpus
     from foresight.demo import Outcome
-    from foresight.forecast import Fit, Forecast, Report
+    from foresight.forecast import Answer, Fit, Forecast, Report
     from foresight.training.ladder import Progress as JobProgress
     from foresight.training.plan import PlannedRun
 
@@ -159,39 +159,19 @@ def show_runs(console: Console, results: Sequence[dict[str, Any]], metric: str) 
     )
 
 
-def fit_json(fitted: Fit) -> dict[str, Any]:
-    """Rungs, back-test and reasons of a fit."""
-    return {
-        "metric": fitted.table.metric,
-        "rungs": [
-            {
-                "run": row.run,
-                "compute_flops": row.compute_flops,
-                "loss": row.loss,
-                "eligible": row.eligible,
-                "reasons": list(row.reasons),
-            }
-            for row in fitted.table.rows
-        ],
-        "backtest": fitted.backtest_rows(),
-        "reasons": [code.value for code in fitted.reasons],
-    }
-
-
 def show_fit(console: Console, fitted: Fit) -> None:
-    value = fit_json(fitted)
     _table(
         console,
-        f"Rungs: {value['metric']}",
+        f"Rungs: {fitted.table.metric}",
         ["run", "FLOPs", "value", "in the fit"],
         [
             [
-                r["run"],
-                f"{r['compute_flops']:.3e}",
-                f"{r['loss']:.4f}",
-                ", ".join(r["reasons"]) or "yes",
+                row.run,
+                f"{row.compute_flops:.3e}",
+                f"{row.loss:.4f}",
+                ", ".join(row.reasons) or "yes",
             ]
-            for r in value["rungs"]
+            for row in fitted.table.rows
         ],
     )
     _table(
@@ -208,11 +188,35 @@ def show_fit(console: Console, fitted: Fit) -> None:
                 f"{100 * (r['predicted'] / r['observed'] - 1):+.2f}",
                 f"{r['z']:+.2f}",
             ]
-            for r in value["backtest"]
+            for r in fitted.backtest_rows()
         ],
     )
     for code in fitted.reasons:
         console.print(f"  {code.value}: {code.text}")
+
+
+def show_answer(console: Console, found: Answer) -> None:
+    for remark in found.table.remarks:
+        console.print(f"  [dim]{remark}[/dim]")
+    _table(
+        console,
+        f"Frontier of {len(found.table.rows)} runs: {found.table.metric}",
+        ["FLOPs", "value", "standard error %", "params", "tokens"],
+        [
+            [
+                f"{point.compute_flops:.3e}",
+                f"{point.loss:.4f}",
+                "" if point.sigma is None else f"{100 * point.sigma:.2f}",
+                "" if point.params is None else f"{point.params:.3g}",
+                "" if point.tokens is None else f"{point.tokens:.3g}",
+            ]
+            for point in found.frontier
+        ],
+    )
+    show_fit(console, found.fitted)
+    if found.forecasts:
+        show_forecasts(console, found.forecasts)
+    console.print(f"verdict: {found.verdict}")
 
 
 def show_forecasts(console: Console, forecasts: Sequence[Forecast]) -> None:

@@ -217,6 +217,19 @@ class Fit:
             for posterior, weight in zip(self.posteriors, backtest.weights, strict=True)
         )
 
+    @property
+    def verdict(self) -> str:
+        """What the ladder itself allows, whatever the target."""
+        return _verdict(self.reasons)
+
+    def laws(self, compute_flops: float | None = None) -> tuple[LawPoint, ...]:
+        """The stack: weights and parameters, each law's point at a compute (default: the largest
+        rung); empty where nothing was fitted."""
+        if self.rungs is None or self.backtest is None:
+            return ()
+        x = float(self.rungs.x[-1]) if compute_flops is None else math.log(compute_flops)
+        return self._law_points(x, self.backtest)
+
     def backtest_rows(self) -> list[dict[str, Any]]:
         """Back-test as JSON rows: rungs fitted, compute hidden, ratio, predicted and observed
         loss, predicted sd of log loss, and residual over sd (with the drift)."""

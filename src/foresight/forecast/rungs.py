@@ -87,8 +87,9 @@ def gather(rows: Sequence[Row]) -> Rungs:
     logs = [np.array([math.log(row.loss) for row in group]) for group in groups]
     count = np.array([len(group) for group in groups])
     noise = pool_noise(x, logs)
-    return Rungs(x, np.array([values.mean() for values in logs]), noise.variance(x) / count,
-                 count, noise)  # fmt: skip
+    measured = np.array([np.mean([(row.sigma or 0.0) ** 2 for row in group]) for group in groups])
+    variance = (noise.variance(x) + measured) / count
+    return Rungs(x, np.array([values.mean() for values in logs]), variance, count, noise)
 
 
 def pool_noise(x: Array, logs: Sequence[Array]) -> NoiseModel:
