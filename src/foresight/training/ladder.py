@@ -12,8 +12,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +95,8 @@ def run_jobs(
     with ProcessPoolExecutor(
         workers or cores(), context, initializer=_prepare, initargs=(threads,)
     ) as pool:
-        futures = {pool.submit(_carry_out, job, recipe, corpus): job for job in waiting}
+        with _unheard_interrupts():
+            futures = {pool.submit(_carry_out, job, recipe, corpus): job for job in waiting}
         try:
             while futures:
                 finished, _ = wait(futures, timeout=0.5, return_when="FIRST_COMPLETED")
@@ -105,22 +109,41 @@ def run_jobs(
     return [done[job.run.path] for job in jobs]
 
 
+@contextmanager
+def _unheard_interrupts() -> Iterator[None]:
+    """Processes started inside ignore SIGINT until `_prepare`: an import is no place for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _stop(futures: Iterable[Future[Any]]) -> None:
-    """Drop what has not begun; what has begun saves a checkpoint and stops (see `Interrupt`)."""
+    """Drop what has not begun; what has begun saves a checkpoint and stops (see `Interrupt`).
+
+    Asks until all have: a worker that is starting or loading its corpus does not hear it.
+    """
     for future in futures:
         future.cancel()
-    for child in multiprocessing.active_children():
-        if child.pid:
-            os.kill(child.pid, signal.SIGINT)
+    while not all(future.done() for future in futures):
+        for child in multiprocessing.active_children():
+            if child.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGINT)
+        time.sleep(0.1)
 
 
 def _prepare(threads: int) -> None:
-    """A worker: so many threads, no life without its parent, and no traceback on SIGINT.
+    """A worker: so many threads, no life without its parent, and deaf to SIGINT outside a run.
 
-    Inside a run `Interrupt` takes the signal; outside one there is nothing to save.
+    Inside a run `Interrupt` takes the signal; a worker that died of it would break the pool.
     """
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
