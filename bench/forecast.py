@@ -137,7 +137,8 @@ def back_test(family: Family, k: int) -> Case | None:
     def error(predicted: float | None) -> float | None:
         return None if predicted is None else math.log(predicted / target.loss)
 
-    forecast = fit(our_table(points)).predict(target.compute_flops, force=True)
+    fitted = fit(our_table(points))
+    forecast = fitted.predict(target.compute_flops, force=True)
     assert forecast.point is not None and forecast.intervals is not None
     # Between the 80 and 95 % ends, in the quantiles of the normal: 90 % is 1.645 of 1.960.
     low, high = (forecast.point * (end / forecast.point) ** (1.645 / 1.960)
@@ -154,7 +155,7 @@ def back_test(family: Family, k: int) -> Case | None:
         },
         half_width_90=math.log(high / low) / 2,
         inside_90=low <= target.loss <= high,
-        verdict=fit(our_table(points)).predict(target.compute_flops).verdict,
+        verdict=forecast.verdict,
     )
 
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foresight.forecast.rungs import cluster
 from foresight.forecast.table import Row
 
 Array = NDArray[np.float64]
 
 SAME_BUDGET = 0.06
-"""Runs whose log compute differs by less belong to one budget."""
+"""Runs whose compute differs by less than this share of it belong to one budget."""
 MIN_SIZES = 4
 """Distinct sizes that a parabola needs."""
 NEAR = 0.08
@@ -49,17 +50,6 @@ class FrontierPoint:
     edge: bool
 
 
-def budgets(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows gathered by compute, in rising order; a budget spans at most `SAME_BUDGET` in log."""
-    found: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: (row.compute_flops, row.loss, row.run)):
-        if found and math.log(row.compute_flops / found[-1][0].compute_flops) < SAME_BUDGET:
-            found[-1].append(row)
-        else:
-            found.append([row])
-    return found
-
-
 def sizes(rows: Sequence[Row]) -> int:
     """Number of distinct sizes."""
     logs = sorted(math.log(row.params) for row in rows if row.params)
@@ -77,7 +67,7 @@ def frontier(rows: Sequence[Row]) -> list[FrontierPoint]:
     frontier; and of the points whose size is the smallest or largest of all, only the one next
     to the others counts: beyond it a better size was not tried.
     """
-    gathered = budgets(rows)
+    gathered = cluster(rows, SAME_BUDGET)
     points = _falling([_point(budget) for budget in gathered])
     ladder = all(sizes(budget) <= 1 for budget in gathered) and sizes(rows) in (0, len(gathered))
     if ladder or len(points) < MIN_POINTS:

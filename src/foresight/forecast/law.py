@@ -54,7 +54,7 @@ class Form:
 # With a floor: recipe.md section 6 gives N(.15, .06) for large ladders, and section 4d measured
 # .19-.25 on a tiny one. Without: slopes of .04-.10 are what ladders show locally (Kaplan et al.
 # 2020: .050; Cerebras-GPT: .074; the probe in issue 2: .04-.09).
-# All forms weigh the same beforehand: no form was worth more than another on ladders seen so far.
+# All forms weigh the same beforehand: right at 10x, too much for the last two beyond (LOG.md).
 FLOOR = Form("floor", "a*C^-b + c", True, False, 0.15, 0.55, weight=0.25)
 OFFSET = Form("offset", "a*(C+C0)^-b + c", True, True, 0.15, 0.55, weight=0.25)
 PURE = Form("pure", "a*C^-b", False, False, 0.07, 0.6, weight=0.25)

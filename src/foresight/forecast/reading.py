@@ -190,7 +190,7 @@ def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
 
 
 def _refuse_twice(at: str, where: str, row: Row, seen: dict[tuple[Any, ...], str]) -> None:
-    key = tuple(getattr(replace(row, run=""), field) for field in (
+    key = tuple(getattr(row, field) for field in (
         "compute_flops", "loss", "params", "tokens", "seed", "group", "steps", "schedule", "batch",
     ))  # fmt: skip
     if key in seen:

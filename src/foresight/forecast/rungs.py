@@ -64,11 +64,11 @@ class Rungs:
         )
 
 
-def cluster(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows gathered into rungs of equal compute (within `SAME_RUNG`), in rising order."""
+def cluster(rows: Sequence[Row], within: float = SAME_RUNG) -> list[list[Row]]:
+    """Rows gathered into rungs of equal compute (`within` a share of it), in rising order."""
     groups: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: (row.compute_flops, row.loss, row.run)):
-        if groups and row.compute_flops <= groups[-1][0].compute_flops * (1 + SAME_RUNG):
+        if groups and row.compute_flops <= groups[-1][0].compute_flops * (1 + within):
             groups[-1].append(row)
         else:
             groups.append([row])
