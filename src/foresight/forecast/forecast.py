@@ -16,12 +16,14 @@ from foresight.forecast.backtest import (
     LEVELS,
     MIN_RUNGS,
     Backtest,
-    fit_all,
+    Stack,
+    fit_stack,
     run_backtest,
     widening,
 )
 from foresight.forecast.draws import rounded, student4, weighted_quantiles
-from foresight.forecast.posterior import DRAWS, Posterior, spread_points
+from foresight.forecast.posterior import DRAWS, spread_points
+from foresight.forecast.priors import LEARNED, Prior
 from foresight.forecast.rungs import Rungs, cluster, gather
 from foresight.forecast.table import Row, RunTable
 
@@ -127,11 +129,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted table. `rungs`, `posteriors` and `backtest` are None with fewer than 3 rungs."""
+    """A fitted table. `rungs`, `stack` and `backtest` are None with fewer than 3 rungs."""
 
     table: RunTable
     rungs: Rungs | None
-    posteriors: tuple[Posterior, ...]
+    stack: Stack | None
     backtest: Backtest | None
     reasons: tuple[Code, ...]
 
@@ -143,7 +145,7 @@ class Fit:
         """
         if not (math.isfinite(compute_flops) and compute_flops > 0):
             raise UserError(f"target compute {compute_flops}: expected a finite number above 0")
-        if self.rungs is None or self.backtest is None:
+        if self.rungs is None or self.stack is None or self.backtest is None:
             if force:
                 raise UserError(f"a forecast needs at least {MIN_RUNGS} eligible rungs")
             return self._refused(compute_flops, None, self.reasons)
@@ -153,7 +155,7 @@ class Fit:
             reasons = (*reasons, Code.RATIO_TOO_LARGE)
         if REFUSING & set(reasons) and not force:
             return self._refused(compute_flops, ratio, reasons)
-        return self._predict(compute_flops, ratio, reasons, self.rungs, self.backtest)
+        return self._predict(compute_flops, ratio, reasons, self.rungs, self.stack, self.backtest)
 
     def _refused(
         self, compute_flops: float, ratio: float | None, reasons: tuple[Code, ...]
@@ -166,17 +168,18 @@ class Fit:
         ratio: float,
         reasons: tuple[Code, ...],
         rungs: Rungs,
+        stack: Stack,
         backtest: Backtest,
     ) -> Forecast:
         x = math.log(compute_flops)
         horizon = max(math.log(ratio), 0.0)
         variance = float(rungs.noise.variance(x))
-        per_law = [posterior.log_loss(x, variance) for posterior in self.posteriors]
+        per_law = [posterior.log_loss(x, variance) for posterior in stack.posteriors]
         # The drift is one more source of error, with its own uncertainty in every draw.
         u = spread_points()
         drift = np.interp(u[:, 5], np.cumsum(backtest.drift), DRIFTS)
         draws = np.concatenate([draw + drift * horizon * student4(u[:, 6]) for draw in per_law])
-        weights = np.repeat(np.array(backtest.weights) / DRAWS, DRAWS)
+        weights = np.repeat(np.array(stack.weights) / DRAWS, DRAWS)
         calibrated, factors = widening(backtest, horizon, len(rungs))
         tails = [0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1)]
         points = weighted_quantiles(draws, weights, np.array([0.5, 0.15866, 0.84134, *tails]))
@@ -202,19 +205,7 @@ class Fit:
             verdict=_verdict(reasons),
             reasons=reasons,
             calibrated=calibrated,
-            laws=self._law_points(x, backtest),
-        )
-
-    def _law_points(self, x: float, backtest: Backtest) -> tuple[LawPoint, ...]:
-        return tuple(
-            LawPoint(
-                name=posterior.form.name,
-                formula=posterior.form.formula,
-                weight=weight,
-                point=math.exp(float(np.median(posterior.mean_log_loss(x)))),
-                parameters=asdict(posterior.summary()),
-            )
-            for posterior, weight in zip(self.posteriors, backtest.weights, strict=True)
+            laws=_law_points(x, stack),
         )
 
     @property
@@ -225,10 +216,10 @@ class Fit:
     def laws(self, compute_flops: float | None = None) -> tuple[LawPoint, ...]:
         """The stack: weights and parameters, each law's point at a compute (default: the largest
         rung); empty where nothing was fitted."""
-        if self.rungs is None or self.backtest is None:
+        if self.rungs is None or self.stack is None:
             return ()
         x = float(self.rungs.x[-1]) if compute_flops is None else math.log(compute_flops)
-        return self._law_points(x, self.backtest)
+        return _law_points(x, self.stack)
 
     def backtest_rows(self) -> list[dict[str, Any]]:
         """Back-test as JSON rows: rungs fitted, compute hidden, ratio, predicted and observed
@@ -240,9 +231,9 @@ class Fit:
                 "rungs": entry.residual.cut,
                 "compute_flops": math.exp(entry.residual.log_compute),
                 "ratio": math.exp(entry.residual.horizon),
-                "predicted": math.exp(entry.predicted),
+                "predicted": math.exp(entry.residual.predicted),
                 "observed": math.exp(entry.residual.observed),
-                "sd_log": abs(entry.error / entry.z) if entry.z else entry.sd,
+                "sd_log": abs(entry.residual.error / entry.z) if entry.z else entry.residual.sd,
                 "z": entry.z,
             }
             for entry in self.backtest.scored
@@ -251,7 +242,7 @@ class Fit:
         return result
 
 
-def fit(table: RunTable) -> Fit:
+def fit(table: RunTable, prior: Prior = LEARNED) -> Fit:
     """Fit every law to the eligible rows of one recipe, and back-test it on its own top rungs.
 
     Raises UserError if the table mixes groups (`RunTable.where` picks one).
@@ -263,12 +254,25 @@ def fit(table: RunTable) -> Fit:
     rungs = gather(rows) if rows else None
     reasons = _reasons(rows, rungs)
     if rungs is None or len(rungs) < MIN_RUNGS:
-        return Fit(table, None, (), None, reasons)
-    backtest = run_backtest(rungs)
+        return Fit(table, None, None, None, reasons)
+    backtest = run_backtest(rungs, prior)
     # |z| is against Student-t4 errors: beyond 4 is a miss that the drift of the others denies.
     if any(abs(entry.z) > 4 for entry in backtest.scored):
         reasons = (*reasons, Code.BACKTEST_MISSES)
-    return Fit(table, rungs, fit_all(rungs), backtest, reasons)
+    return Fit(table, rungs, fit_stack(rungs, prior), backtest, reasons)
+
+
+def _law_points(x: float, stack: Stack) -> tuple[LawPoint, ...]:
+    return tuple(
+        LawPoint(
+            name=posterior.form.name,
+            formula=posterior.form.formula,
+            weight=weight,
+            point=math.exp(float(np.median(posterior.mean_log_loss(x)))),
+            parameters=asdict(posterior.summary()),
+        )
+        for posterior, weight in zip(stack.posteriors, stack.weights, strict=True)
+    )
 
 
 def _reasons(rows: Sequence[Row], rungs: Rungs | None) -> tuple[Code, ...]:
