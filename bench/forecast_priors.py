@@ -1,4 +1,4 @@
-"""The priors of `foresight.forecast.priors`, learned from public ladders, with each source left out.
+"""The priors of `foresight.forecast`, learned from public ladders, and with each source left out.
 
 Type-II maximum likelihood: over a grid of priors (exponent's median and spread, Beta of the
 floor's share), the log marginal likelihood of every ladder, cut at 1, 1/10 and 1/100 of its

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foresight.forecast.draws import student_quantile
 from foresight.forecast.law import FORMS
 from foresight.forecast.posterior import Posterior, fit_posterior
 from foresight.forecast.priors import LEARNED, Prior
@@ -154,22 +153,18 @@ def drift_posterior(residuals: Sequence[Residual]) -> Array:
     return np.asarray(mass / mass.sum())
 
 
-def widening(backtest: Backtest, horizon: float, rungs: int) -> tuple[bool, dict[int, float]]:
-    """(calibrated, factor by which to stretch the interval of each level about its median).
+def widening(backtest: Backtest, horizon: float) -> float | None:
+    """Factor by which to stretch the intervals about their median; None: not calibrated.
 
-    Calibrated: there are `MIN_RESIDUALS` back-test residuals whose horizon is within half of and
-    twice this one; then one factor, the conformal 80 % quantile of their |z| over the normal's,
-    limited to [0.8, 4]. Otherwise the normal quantile is replaced by Student's with rungs - 1
-    degrees of freedom (recipe.md section 6, point 4).
+    There must be `MIN_RESIDUALS` back-test residuals whose horizon is within half of and twice this
+    one; the factor is the conformal 80 % quantile of their |z| over the normal's, limited to
+    [0.8, 4]. Uncalibrated intervals stand as the posterior gives them: widening them by Student's
+    t with rungs - 1 degrees of freedom (recipe.md section 6, point 4) over-covered on public
+    ladders, where the learned prior and the drift say what is not known (LOG.md).
     """
     matched = [s for s in backtest.scored if horizon / 2 <= s.residual.horizon <= 2 * horizon]
-    if len(matched) >= MIN_RESIDUALS and len({s.residual.cut for s in matched}) >= MIN_CUTS:
-        sizes = sorted(abs(entry.z) for entry in matched)
-        rank = min(math.ceil(0.8 * (len(sizes) + 1)), len(sizes))
-        factor = min(max(sizes[rank - 1] / 1.2816, 0.8), 4.0)
-        return True, dict.fromkeys(LEVELS, factor)
-    degrees = max(rungs - 1, 2)
-    normal = {50: 0.67449, 80: 1.28155, 95: 1.95996}
-    return False, {
-        level: student_quantile(0.5 + level / 200, degrees) / normal[level] for level in LEVELS
-    }
+    if len(matched) < MIN_RESIDUALS or len({s.residual.cut for s in matched}) < MIN_CUTS:
+        return None
+    sizes = sorted(abs(entry.z) for entry in matched)
+    rank = min(math.ceil(0.8 * (len(sizes) + 1)), len(sizes))
+    return min(max(sizes[rank - 1] / 1.2816, 0.8), 4.0)

@@ -57,7 +57,7 @@ _TEXTS = {
     Code.WIDE_INTERVAL: f"the 95 % interval is wider than {100 * MAX_HALF_WIDTH:.0f} % either way",
     Code.STEEPENING: "the log-log slope steepens: a law with a floor is not yet in force",
     Code.BACKTEST_MISSES: "hidden rungs fell far outside what the rungs below them predicted",
-    Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval is widened by Student's t",
+    Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval rests on the priors",
 }
 REFUSING = frozenset(
     {
@@ -180,31 +180,32 @@ class Fit:
         drift = np.interp(u[:, 5], np.cumsum(backtest.drift), DRIFTS)
         draws = np.concatenate([draw + drift * horizon * student4(u[:, 6]) for draw in per_law])
         weights = np.repeat(np.array(stack.weights) / DRAWS, DRAWS)
-        calibrated, factors = widening(backtest, horizon, len(rungs))
+        factor = widening(backtest, horizon)
+        stretch = 1.0 if factor is None else factor
         tails = [0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1)]
         points = weighted_quantiles(draws, weights, np.array([0.5, 0.15866, 0.84134, *tails]))
         middle = float(points[0])
         intervals = {
             level: (
-                math.exp(middle + factors[level] * float(points[3 + 2 * i] - middle)),
-                math.exp(middle + factors[level] * float(points[4 + 2 * i] - middle)),
+                math.exp(middle + stretch * float(points[3 + 2 * i] - middle)),
+                math.exp(middle + stretch * float(points[4 + 2 * i] - middle)),
             )
             for i, level in enumerate(LEVELS)
         }
         low, high = intervals[95]
         if math.log(high / low) / 2 > MAX_HALF_WIDTH:
             reasons = (*reasons, Code.WIDE_INTERVAL)
-        if not calibrated:
+        if factor is None:
             reasons = (*reasons, Code.NOT_CALIBRATED)
         return Forecast(
             compute_flops=compute_flops,
             point=math.exp(middle),
             intervals=intervals,
-            sd_log=float(points[2] - points[1]) / 2 * factors[50],
+            sd_log=float(points[2] - points[1]) / 2 * stretch,
             extrapolation_ratio=ratio,
             verdict=_verdict(reasons),
             reasons=reasons,
-            calibrated=calibrated,
+            calibrated=factor is not None,
             laws=_law_points(x, stack),
         )
 

@@ -54,11 +54,11 @@ class Form:
     weight: float
 
 
-FLOOR = Form("floor", "a*C^-b + c", True, False, False, 5 / 16)
-OFFSET = Form("offset", "a*(C+C0)^-b + c", True, True, False, 5 / 16)
-FADING = Form("fading", "(a*C^-b + c)*(1 + (Cf/C)^m)", True, False, True, 5 / 16)
+FLOOR = Form("floor", "a*C^-b + c", True, False, False, 7 / 24)
+OFFSET = Form("offset", "a*(C+C0)^-b + c", True, True, False, 7 / 24)
+FADING = Form("fading", "(a*C^-b + c)*(1 + (Cf/C)^m)", True, False, True, 7 / 24)
 # No public ladder falls without a floor over several decades (LOG.md): such a law must be earned.
-PURE = Form("pure", "a*C^-b", False, False, False, 1 / 16)
+PURE = Form("pure", "a*C^-b", False, False, False, 1 / 8)
 FORMS = (FLOOR, OFFSET, FADING, PURE)
 
 
