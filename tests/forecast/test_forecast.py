@@ -53,7 +53,6 @@ def test_clean_ladder_is_forecast_well(make_table: Make) -> None:
     [
         (TWO_LAYERS, 8.8e11, 3.363),
         (FOUR_LAYERS, 6.0e12, 3.105),
-        (FOUR_LAYERS, 1.6e13, 2.846),
     ],
 )
 def test_steepening_ladders_of_the_probe_stay_inside(
