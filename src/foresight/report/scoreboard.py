@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from foresight.errors import UserError
 from foresight.forecast import Finding, Report, Score, verify
@@ -21,7 +23,6 @@ from foresight.report.canvas import (
     Drawing,
     inline,
     label,
-    legend,
     new,
     plain,
 )
@@ -109,7 +110,9 @@ def write_scoreboard(directories: Sequence[Path], out: Path) -> dict[str, Any]:
     return value
 
 
-def _those(reports: Sequence[tuple[str, Report]], wanted: Any) -> list[tuple[str, Finding]]:
+def _those(
+    reports: Sequence[tuple[str, Report]], wanted: Callable[[Finding], bool]
+) -> list[tuple[str, Finding]]:
     return [(name, one) for name, report in reports for one in report.findings if wanted(one)]
 
 
@@ -178,7 +181,7 @@ def _predictions(entries: Sequence[Entry]) -> list[Block]:
         return [table]
     shown = entries[-DRAWN:]
     caption = (
-        "Each line is a 95 % interval in units of the predicted standard deviation about the "
+        "Each line is a 95 % interval (thick: 50 %) in predicted standard deviations about the "
         "prediction, each dot what came out; lines without a dot wait for their outcome."
         + (f" The last {DRAWN} of {len(entries)}." if len(entries) > DRAWN else "")
     )
@@ -206,9 +209,9 @@ def _cells(entry: Entry) -> list[str]:
     ]
 
 
-def _forest(entries: Sequence[Entry]) -> Any:
+def _forest(entries: Sequence[Entry]) -> Figure:
     """One line per prediction, the newest on top."""
-    figure, (axes,) = new(0.9 + 0.24 * len(entries))
+    figure, (axes,) = new(1.2 + 0.24 * len(entries))
     named: set[str] = set()
 
     def once(text: str) -> str:
@@ -219,9 +222,10 @@ def _forest(entries: Sequence[Entry]) -> Any:
         return text
 
     for at, entry in enumerate(entries):
-        low, high = _in_sd(entry.score)
-        axes.plot([low, high], [at, at], color=FIT, linewidth=2.2, solid_capstyle="butt",
-                  label=once("95 % interval"))  # fmt: skip
+        for level, width in (("95", 1.4), ("50", 4.5)):
+            if level in entry.score.intervals:
+                axes.plot(_in_sd(entry.score, level), [at, at], color=FIT, linewidth=width,
+                          solid_capstyle="butt", label=once(f"{level} % interval"))  # fmt: skip
         if entry.z is not None:
             hit = entry.score.inside is not None and entry.score.inside["95"]
             axes.plot([entry.z], [at], "o" if hit else "X", color=INK if hit else SEEN,
@@ -230,15 +234,15 @@ def _forest(entries: Sequence[Entry]) -> Any:
     axes.axvline(0.0, color=MUTED, linewidth=0.8)
     names = [plain(f"{one.score.name} {describe(one.score.metric)}"[:48]) for one in entries]
     axes.set_yticks(range(len(entries)), names)
-    axes.set_ylim(-0.7, len(entries) - 0.3)
+    axes.set_ylim(-0.7, len(entries) + 0.6)  # room for the legend
     label(axes, "(value \u2212 predicted) / predicted standard deviation")
-    legend(axes, "upper right")
+    axes.legend(loc="upper right", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 
-def _in_sd(score: Score) -> tuple[float, float]:
-    """The 95 % interval about the prediction, in predicted standard deviations."""
-    low, high = score.intervals["95"]
+def _in_sd(score: Score, level: str) -> tuple[float, float]:
+    """An interval about the prediction, in predicted standard deviations."""
+    low, high = score.intervals[level]
     if score.scale == "log":
         low, high, middle = math.log(low), math.log(high), math.log(score.predicted)
     else:
