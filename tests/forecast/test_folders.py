@@ -10,7 +10,7 @@ import yaml
 
 from foresight.errors import UserError
 from foresight.forecast import answer, read_folder
-from tests.command import foresight
+from tests.command import typed
 from tests.forecast.event_files import golden, write_events
 
 SIZES = [1e6 * 2**i for i in range(8)]
@@ -183,12 +183,12 @@ def test_our_own_runs_without_their_recipe(ladder: Any) -> None:
 
 
 def test_the_command_reads_folders(tmp_path: Path) -> None:
-    done = foresight("fit", tensorboard(tmp_path / "tb"), "--at", "1e19", "--json")
+    done = typed("fit", tensorboard(tmp_path / "tb"), "--at", "1e19", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["provenance"]["metric"] == "eval/loss" and found["at"][0]["loss"] > 1.8
     (tmp_path / "nothing").mkdir()
-    done = foresight("fit", tmp_path / "nothing")
+    done = typed("fit", tmp_path / "nothing")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     for looked_for in ("recipe.yaml", "result.json", "tfevents", "wandb-summary.json"):
         assert looked_for in done.stderr

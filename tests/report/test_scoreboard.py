@@ -12,7 +12,7 @@ from foresight.errors import UserError
 from foresight.forecast import Subject, observe, register_stated
 from foresight.report.scoreboard import DRAWN, write_scoreboard
 from foresight.runs import read_json
-from tests.command import foresight
+from tests.command import typed
 from tests.report.conftest import HOSTILE, Page
 
 TABLE = "Predictions in the order of their registration"
@@ -122,12 +122,12 @@ def test_many_predictions_draw_the_last(tmp_path: Path) -> None:
 
 def test_the_command(registry: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "s.html"
-    done = foresight("scoreboard", registry, "--out", out, "--json")
+    done = typed("scoreboard", registry, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["page"] == str(out) and len(value["predictions"]) == 4 and out.exists()
-    assert "back-cast" in foresight("scoreboard", registry, "--out", out).stdout
-    done = foresight("scoreboard", tmp_path / "nothing")
+    assert "back-cast" in typed("scoreboard", registry, "--out", out).stdout
+    done = typed("scoreboard", tmp_path / "nothing")
     assert done.returncode == 2 and "no registrations" in done.stderr
     with pytest.raises(UserError, match="cannot be written"):
         write_scoreboard([registry], tmp_path)
