@@ -161,6 +161,8 @@ def _table(runs: Path, chosen: dict[str, str]) -> RunTable:
 
     if not runs.is_dir():
         return read_table(runs, chosen)
+    if "group" in chosen:
+        raise UserError(f"--group names a column of a table; {runs} is a folder")
     if (runs / "recipe.yaml").exists():
         from foresight.experiment import Experiment
 
@@ -268,10 +270,10 @@ def scoreboard(
 ) -> None:
     """One page of all predictions: intervals, outcomes, scores, coverage; pending ones included."""
     from foresight.report.scoreboard import write_scoreboard
-    from foresight.views.registry import show_totals
+    from foresight.views.registry import show_board
 
     board = write_scoreboard(directories or [PREDICTIONS], out)
-    _print({"page": str(out), **board}, as_json, lambda: show_totals(console, board, out))
+    _print({"page": str(out), **board}, as_json, lambda: show_board(console, board, out))
 
 
 @app.command()
@@ -326,9 +328,16 @@ def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
     """
     from foresight.forecast import verify as check
     from foresight.views import show_verification
+    from foresight.views.registry import show_totals
 
     report = check(directory)
-    _print(report.to_json(), as_json, lambda: show_verification(console, report))
+    value = report.to_json()
+
+    def show() -> None:
+        show_totals(console, value["totals"])
+        show_verification(console, report)
+
+    _print(value, as_json, show)
     if not report.holds:
         raise typer.Exit(1)
 

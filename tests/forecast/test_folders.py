@@ -180,6 +180,13 @@ def test_our_own_runs_without_their_recipe(ladder: Any) -> None:
     table = read_folder(ladder.directory / "ladder", "bits_per_byte/code")
     assert len(table.rows) == 11 and len(table.fitted) == 10
     assert read_folder(ladder.directory / "ladder").metric == "losses/mix"
+    (ladder.directory / "ladder" / "r4-s1" / "result.json").unlink()
+    table = read_folder(ladder.directory / "ladder")
+    assert len(table.rows) == 10 and "r4-s1: left out, not finished" in table.remarks[0]
+    for path in (ladder.directory / "ladder").glob("*/result.json"):
+        path.unlink()
+    with pytest.raises(UserError, match="none of its 11 runs is finished"):
+        read_folder(ladder.directory / "ladder")
 
 
 def test_the_command_reads_folders(tmp_path: Path) -> None:
@@ -187,6 +194,8 @@ def test_the_command_reads_folders(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["provenance"]["metric"] == "eval/loss" and found["at"][0]["loss"] > 1.8
+    done = typed("fit", tmp_path / "tb", "--group", "arm")
+    assert done.returncode == 2 and "--group names a column" in done.stderr
     (tmp_path / "nothing").mkdir()
     done = typed("fit", tmp_path / "nothing")
     assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -66,10 +66,9 @@ def read_folder(folder: Path, loss: str | None = None) -> RunTable:
     Raises UserError if no kind of run is found, no run has such a loss, or a file is damaged;
     `reading.read_table` says what is refused of the numbers.
     """
-    own = [Run(path.parent) for path in sorted(folder.glob("*/result.json"))]
-    own = [run for run in own if run.manifest_path.exists()]
+    own = [Run(path.parent) for path in sorted(folder.glob("*/run.json"))]
     if own:
-        return RunTable.from_runs(own, loss or METRIC)
+        return _own(folder, own, loss or METRIC)
     for kind, find in _KINDS.items():
         logged = find(folder)
         if logged:
@@ -79,6 +78,14 @@ def read_folder(folder: Path, loss: str | None = None) -> RunTable:
         f"result.json), no TensorBoard events (*tfevents*), no Weights & Biases runs "
         f"(wandb-summary.json); for a table name its file"
     )
+
+
+def _own(folder: Path, runs: Sequence[Run], metric: str) -> RunTable:
+    done = [run for run in runs if run.finished]
+    if not done:
+        raise UserError(f"{folder}: none of its {len(runs)} runs is finished (no result.json)")
+    remarks = [f"{run.path}: left out, not finished" for run in runs if not run.finished]
+    return RunTable(RunTable.from_runs(done, metric).rows, metric, tuple(remarks))
 
 
 def _tensorboard(folder: Path) -> dict[str, _Logged]:
@@ -102,14 +109,12 @@ def _tensorboard(folder: Path) -> dict[str, _Logged]:
 
 
 def _wandb(folder: Path) -> dict[str, _Logged]:
-    """Runs by name: `run-*/files/` as W&B writes them, or the same files in folders by name."""
+    """Runs by name: `run-*/files/` as W&B writes them (`latest-run` is a link, which is not
+    followed), or the same files in folders by name."""
     runs: dict[str, _Logged] = {}
     for path in sorted(folder.rglob("wandb-summary.json")):
         home = path.parent
         name = home.parent.name if home.name == "files" else home.name
-        # latest-run is a link to one of the others.
-        if any(part.is_symlink() for part in path.parents if part != folder):
-            continue
         summary = _flat(_object(path))
         scalars: dict[str, Point] = {
             key: (0, number)

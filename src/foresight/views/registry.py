@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,10 @@ def show_registration(console: Console, made: Registration) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_totals(console: Console, board: Mapping[str, Any], page: Path) -> None:
+def show_totals(console: Console, totals: Sequence[Mapping[str, Any]]) -> None:
     levels = ["50", "80", "95"]
-    columns = ["kind", "predictions", "outcomes", "mean |error| / sd"]
     rows = []
-    for one in board["totals"]:
+    for one in totals:
         error = one["mean_error_in_sd"]
         cells = [one["kind"], str(one["predictions"]), str(one["outcomes"])]
         cells.append("" if error is None else f"{error:.2f}")
@@ -47,9 +46,14 @@ def show_totals(console: Console, board: Mapping[str, Any], page: Path) -> None:
                 else f"{share['inside']} of {share['n']} [{band[0]:.2f}, {band[1]:.2f}]"
             )
         rows.append(cells)
+    columns = ["kind", "predictions", "outcomes", "mean |error| / sd"]
     columns += [f"inside {level} %" for level in levels]
-    _table(console, "Scoreboard", columns, rows)
-    console.print("in brackets: 95 % Wilson interval of the share", highlight=False)
+    title = "Coverage by kind; in brackets the 95 % Wilson interval of the share"
+    _table(console, title, columns, rows)
+
+
+def show_board(console: Console, board: Mapping[str, Any], page: Path) -> None:
+    show_totals(console, board["totals"])
     for failure in board["failures"]:
         text = f"{failure['directory']}/{failure['file']}: {failure['message']}"
         console.print(f"  {failure['check']} {text}", style="red", markup=False)
