@@ -119,7 +119,7 @@ def _wandb(folder: Path) -> dict[str, _Logged]:
         scalars: dict[str, Point] = {
             key: (0, number)
             for key, value in summary.items()
-            if (number := _number(value)) is not None and not key.startswith("_")
+            if (number := _number(value)) is not None
         }
         runs[name] = _Logged(scalars, _configs(home))
     return runs
