@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from foresight.errors import UserError
+
+if TYPE_CHECKING:
+    from foresight.forecast import RunTable
 
 app = typer.Typer(
     name="foresight",
@@ -33,7 +36,11 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", help="pocket, overnight, single-gpu, or a YAML file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Registry = Annotated[
+    Path, typer.Option("--registry", help="Directory of registered predictions and outcomes.")
+]
 DEMO = Path("runs/demo")
+PREDICTIONS = Path("predictions")
 
 
 def _print(value: Any, as_json: bool, show: Callable[[], None]) -> None:
@@ -104,7 +111,11 @@ def ladder(
 @app.command()
 def fit(
     runs: Annotated[
-        Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of runs, or an experiment directory.")
+        Path,
+        typer.Argument(
+            help="CSV, TSV, JSONL or Parquet of runs; an experiment directory; or a folder of runs "
+            "(ours, TensorBoard, Weights & Biases)."
+        ),
     ] = DEMO,
     at: Annotated[
         list[float] | None, typer.Option(help="Target FLOPs; may be given several times.")
@@ -124,25 +135,145 @@ def fit(
     Columns: compute (C, FLOPs) or params (N) and tokens (D); loss; optional seed, group, sigma,
     steps, schedule, batch, tokenizer. Exit code 3 if the runs cannot carry a forecast.
     """
-    from foresight.forecast import answer, read_table
+    from foresight.forecast import answer
     from foresight.views import show_answer
 
     computes = list(at or [])
-    if (target_params is None) != (target_tokens is None):
-        raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
-    if target_params is not None and target_tokens is not None:
-        computes.append(6.0 * target_params * target_tokens)
-    if runs.is_dir():
-        from foresight.experiment import Experiment
-
-        table = Experiment.open(runs).table()
-    else:
-        chosen = {"group": group, "loss": loss}
-        table = read_table(runs, {key: name for key, name in chosen.items() if name})
-    found = answer(table, computes)
+    planned = _six_n_d(target_params, target_tokens)
+    if planned is not None:
+        computes.append(planned)
+    chosen = {"group": group, "loss": loss}
+    found = answer(_table(runs, {key: name for key, name in chosen.items() if name}), computes)
     _print(found.to_json(), as_json, lambda: show_answer(console, found))
     if found.refused:
         raise typer.Exit(3)
+
+
+def _six_n_d(params: float | None, tokens: float | None) -> float | None:
+    if (params is None) != (tokens is None):
+        raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
+    return None if params is None or tokens is None else 6.0 * params * tokens
+
+
+def _table(runs: Path, chosen: dict[str, str]) -> RunTable:
+    """Runs from a file or any kind of folder."""
+    from foresight.forecast import read_folder, read_table
+
+    if not runs.is_dir():
+        return read_table(runs, chosen)
+    if "group" in chosen:
+        raise UserError(f"--group names a column of a table; {runs} is a folder")
+    if (runs / "recipe.yaml").exists():
+        from foresight.experiment import Experiment
+
+        return Experiment.open(runs).table()
+    return read_folder(runs, chosen.get("loss"))
+
+
+@app.command()
+def register(
+    name: Annotated[str, typer.Option(help="What the prediction is called, once and for all.")],
+    runs: Annotated[
+        Path | None, typer.Argument(help="Table or folder of runs to fit (as for `fit`).")
+    ] = None,
+    registry: Registry = PREDICTIONS,
+    at: Annotated[float | None, typer.Option(help="FLOPs of the predicted run.")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", "--loss", help="Column, or what --value is of.")
+    ] = None,
+    value: Annotated[
+        float | None, typer.Option(help="A stated prediction, fitted elsewhere.")
+    ] = None,
+    interval50: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
+    ] = None,
+    interval80: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
+    ] = None,
+    interval95: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Of the value: required with --value."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The predicted run; default: NAME.")] = None,
+    target_params: Annotated[float | None, typer.Option(help="Its parameters.")] = None,
+    target_tokens: Annotated[float | None, typer.Option(help="Its tokens.")] = None,
+    target_steps: Annotated[int | None, typer.Option(help="Its optimizer steps.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Where it will log; refused if a step is there.")
+    ] = None,
+    backcast: Annotated[
+        bool, typer.Option("--backcast", help="The outcome is known: counted apart.")
+    ] = False,
+    timestamp: Annotated[
+        str | None, typer.Option(help="URL of an RFC 3161 time-stamping authority to ask.")
+    ] = None,
+    git: Annotated[bool, typer.Option("--git", help="Commit it in the repository around.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a prediction of any metric down, hashed and chained, before its run.
+
+    Either RUNS and --at: the table is kept, fitted and forecast. Or --metric, --value and
+    --interval95: a number stated by hand or by another method. `observe` seals the outcome,
+    `verify` checks and scores, `scoreboard` shows all.
+    """
+    from foresight.forecast import Subject, Witnesses, register_fit, register_stated
+    from foresight.views.registry import show_registration
+
+    if (runs is None) == (value is None):
+        raise UserError("register either RUNS --at FLOPS, or --metric NAME --value V")
+    compute = at if at is not None else _six_n_d(target_params, target_tokens)
+    subject = Subject(target or name, compute, target_params, target_tokens, target_steps, log)
+    witnesses = Witnesses(timestamp, git)
+    if runs is not None:
+        chosen = {"loss": metric} if metric else {}
+        table = _table(runs, chosen) if runs.is_dir() else runs
+        made = register_fit(
+            registry, name, subject, table, chosen, backcast=backcast, witnesses=witnesses
+        )
+    else:
+        assert value is not None, "one of the two is given"
+        if metric is None:
+            raise UserError("--value needs --metric NAME: what is it a prediction of?")
+        pairs = {"50": interval50, "80": interval80, "95": interval95}
+        stated = {level: pair for level, pair in pairs.items() if pair}
+        made = register_stated(
+            registry, name, subject, metric, value, stated, backcast=backcast, witnesses=witnesses
+        )
+    shown = {"path": str(made.path), **made.record}
+    _print(shown, as_json, lambda: show_registration(console, made))
+
+
+@app.command()
+def observe(
+    name: Annotated[str, typer.Argument(help="Name of a registered prediction.")],
+    value: Annotated[float, typer.Option(help="What came out.")],
+    registry: Registry = PREDICTIONS,
+    file: Annotated[
+        Path | None, typer.Option(help="The result it was read from: kept with its hash.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal the outcome of a registered prediction; once, for an outcome stands."""
+    from foresight.forecast import observe as seal
+
+    outcome = seal(registry, name, value, file)
+    _print(outcome, as_json, lambda: console.print(f"sealed {name}: {outcome['value']:g}"))
+
+
+@app.command()
+def scoreboard(
+    directories: Annotated[
+        list[Path] | None, typer.Argument(help="Registries and experiment directories.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("scoreboard.html"),
+    as_json: AsJson = False,
+) -> None:
+    """One page of all predictions: intervals, outcomes, scores, coverage; pending ones included."""
+    from foresight.report.scoreboard import write_scoreboard
+    from foresight.views.registry import show_board
+
+    board = write_scoreboard(directories or [PREDICTIONS], out)
+    _print({"page": str(out), **board}, as_json, lambda: show_board(console, board, out))
 
 
 @app.command()
@@ -190,15 +321,23 @@ def train(
 
 @app.command()
 def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
-    """Recompute every registration from the files alone, find any edit, score the forecasts.
+    """Recompute every registration of an experiment directory or a registry from the files alone,
+    find any edit, score the forecasts.
 
     Exit code 0: all holds. 1: something does not, and is named.
     """
     from foresight.forecast import verify as check
     from foresight.views import show_verification
+    from foresight.views.registry import show_totals
 
     report = check(directory)
-    _print(report.to_json(), as_json, lambda: show_verification(console, report))
+    value = report.to_json()
+
+    def show() -> None:
+        show_totals(console, value["totals"])
+        show_verification(console, report)
+
+    _print(value, as_json, show)
     if not report.holds:
         raise typer.Exit(1)
 

@@ -6,13 +6,16 @@ Imports no torch: a team that trains with something else can use it alone.
 from foresight.forecast.answer import Answer, answer
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
+from foresight.forecast.folders import read_folder
 from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
 from foresight.forecast.law import PowerLaw
 from foresight.forecast.reading import read_table
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
+from foresight.forecast.registry import Subject, Witnesses, observe, register_fit, register_stated
+from foresight.forecast.registry_audit import verify
 from foresight.forecast.table import Row, RunTable
-from foresight.forecast.verification import Finding, Report, Score, crps_normal, verify
+from foresight.forecast.verification import Finding, Report, Score, crps_normal
 
 __all__ = [
     "Answer",
@@ -31,15 +34,21 @@ __all__ = [
     "Row",
     "RunTable",
     "Score",
+    "Subject",
     "Target",
+    "Witnesses",
     "answer",
     "crps_normal",
     "fit",
     "frontier",
     "judge",
+    "observe",
     "predict_curve",
+    "read_folder",
     "read_table",
     "register",
+    "register_fit",
+    "register_stated",
     "seal_outcome",
     "verify",
 ]

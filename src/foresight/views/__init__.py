@@ -252,7 +252,7 @@ def show_verification(console: Console, report: Report) -> None:
                 score.name,
                 f"{score.predicted:.4f}",
                 f"{score.observed:.4f}",
-                f"{score.error_percent:+.2f}",
+                "" if score.error_percent is None else f"{score.error_percent:+.2f}",
                 f"{score.error_in_sd:.2f}",
                 f"{score.crps:.4f}",
                 f"inside {inside}",
@@ -268,6 +268,8 @@ def show_verification(console: Console, report: Report) -> None:
         "interval",
     ]
     _table(console, "Verification", columns, rows)
+    for remark in report.remarks:
+        console.print(f"  [yellow]{remark.check}[/yellow] {remark.file}: {remark.message}")
     for failure in report.failures:
         console.print(f"  [red]{failure.check}[/red] {failure.file}: {failure.message}")
     verdict = "[green]all holds[/green]" if report.holds else "[red]does not hold[/red]"
