@@ -7,10 +7,11 @@ from foresight.forecast.answer import Answer, answer
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
 from foresight.forecast.folders import read_folder
-from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
+from foresight.forecast.forecast import Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
 from foresight.forecast.law import PowerLaw
 from foresight.forecast.reading import read_table
+from foresight.forecast.reasons import Code
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
 from foresight.forecast.registry import Subject, Witnesses, observe, register_fit, register_stated
 from foresight.forecast.registry_audit import verify

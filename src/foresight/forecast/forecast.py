@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -24,50 +23,17 @@ from foresight.forecast.backtest import (
 from foresight.forecast.draws import rounded, student4, weighted_quantiles
 from foresight.forecast.posterior import DRAWS, spread_points
 from foresight.forecast.priors import LEARNED, Prior
-from foresight.forecast.rungs import Rungs, cluster, gather
-from foresight.forecast.table import Row, RunTable
-
-
-class Code(StrEnum):
-    """Machine-readable reasons of a verdict; `text` explains the code in one line."""
-
-    TOO_FEW_RUNGS = "too_few_rungs"
-    SHORT_RANGE = "short_range"
-    NON_MONOTONE = "non_monotone"
-    MIXED_SHAPES = "mixed_shapes"
-    RATIO_TOO_LARGE = "ratio_too_large"
-    WIDE_INTERVAL = "wide_interval"
-    STEEPENING = "steepening"
-    BACKTEST_MISSES = "backtest_misses"
-    NOT_CALIBRATED = "not_calibrated"
-
-    @property
-    def text(self) -> str:
-        return _TEXTS[self]
-
-
-MIN_ELIGIBLE_RUNGS, MIN_DECADES, MAX_RATIO = 4, 1.5, 1e4
-MAX_HALF_WIDTH = 0.10
-_TEXTS = {
-    Code.TOO_FEW_RUNGS: f"fewer than {MIN_ELIGIBLE_RUNGS} eligible rungs of distinct compute",
-    Code.SHORT_RANGE: f"the eligible rungs span less than {MIN_DECADES} decades of compute",
-    Code.NON_MONOTONE: "the loss rises with compute: not a compute-efficient ladder of one recipe",
-    Code.MIXED_SHAPES: "runs of equal compute differ in size: pass the compute-efficient ones",
-    Code.RATIO_TOO_LARGE: f"the target is more than {MAX_RATIO:.0e} times the largest rung",
-    Code.WIDE_INTERVAL: f"the 95 % interval is wider than {100 * MAX_HALF_WIDTH:.0f} % either way",
-    Code.STEEPENING: "the log-log slope steepens: a law with a floor is not yet in force",
-    Code.BACKTEST_MISSES: "hidden rungs fell far outside what the rungs below them predicted",
-    Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval rests on the priors",
-}
-REFUSING = frozenset(
-    {
-        Code.TOO_FEW_RUNGS,
-        Code.SHORT_RANGE,
-        Code.NON_MONOTONE,
-        Code.MIXED_SHAPES,
-        Code.RATIO_TOO_LARGE,
-    }
+from foresight.forecast.reasons import (
+    MAX_HALF_WIDTH,
+    MAX_RATIO,
+    REFUSING,
+    Code,
+    reasons_of_fit,
+    reasons_of_runs,
+    verdict_of,
 )
+from foresight.forecast.rungs import Rungs, gather
+from foresight.forecast.table import RunTable
 
 
 @dataclass(frozen=True)
@@ -203,7 +169,7 @@ class Fit:
             intervals=intervals,
             sd_log=float(points[2] - points[1]) / 2 * stretch,
             extrapolation_ratio=ratio,
-            verdict=_verdict(reasons),
+            verdict=verdict_of(reasons),
             reasons=reasons,
             calibrated=factor is not None,
             laws=_law_points(x, stack),
@@ -212,7 +178,7 @@ class Fit:
     @property
     def verdict(self) -> str:
         """What the ladder itself allows, whatever the target."""
-        return _verdict(self.reasons)
+        return verdict_of(self.reasons)
 
     def laws(self, compute_flops: float | None = None) -> tuple[LawPoint, ...]:
         """The stack: weights and parameters, each law's point at a compute (default: the largest
@@ -253,14 +219,11 @@ def fit(table: RunTable, prior: Prior = LEARNED) -> Fit:
     if len(groups) > 1:
         raise UserError(f"the table mixes groups {groups}: fit one with `table.where(group)`")
     rungs = gather(rows) if rows else None
-    reasons = _reasons(rows, rungs)
+    reasons = reasons_of_runs(rows, rungs)
     if rungs is None or len(rungs) < MIN_RUNGS:
         return Fit(table, None, None, None, reasons)
-    backtest = run_backtest(rungs, prior)
-    # |z| is against Student-t4 errors: beyond 4 is a miss that the drift of the others denies.
-    if any(abs(entry.z) > 4 for entry in backtest.scored):
-        reasons = (*reasons, Code.BACKTEST_MISSES)
-    return Fit(table, rungs, fit_stack(rungs, prior), backtest, reasons)
+    stack, backtest = fit_stack(rungs, prior), run_backtest(rungs, prior)
+    return Fit(table, rungs, stack, backtest, reasons + reasons_of_fit(rungs, stack, backtest))
 
 
 def _law_points(x: float, stack: Stack) -> tuple[LawPoint, ...]:
@@ -274,55 +237,3 @@ def _law_points(x: float, stack: Stack) -> tuple[LawPoint, ...]:
         )
         for posterior, weight in zip(stack.posteriors, stack.weights, strict=True)
     )
-
-
-def _reasons(rows: Sequence[Row], rungs: Rungs | None) -> tuple[Code, ...]:
-    """What the ladder itself shows, whatever the target."""
-    reasons = []
-    if rungs is None or len(rungs) < MIN_ELIGIBLE_RUNGS:
-        reasons.append(Code.TOO_FEW_RUNGS)
-    if rungs is None or (rungs.x[-1] - rungs.x[0]) / math.log(10) < MIN_DECADES:
-        reasons.append(Code.SHORT_RANGE)
-    for group in cluster(rows):
-        sizes = [row.params for row in group if row.params is not None]
-        if sizes and max(sizes) > 1.1 * min(sizes):
-            reasons.append(Code.MIXED_SHAPES)
-            break
-    if rungs is not None and _rises(rungs):
-        reasons.append(Code.NON_MONOTONE)
-    if rungs is not None and len(rungs) >= MIN_ELIGIBLE_RUNGS and _steepens(rungs):
-        reasons.append(Code.STEEPENING)
-    return tuple(reasons)
-
-
-ROUGHNESS = 0.003
-"""Scatter of log loss about a smooth ladder that is no sign of anything (recipe jitter)."""
-
-
-def _rises(rungs: Rungs) -> bool:
-    """A rung is worse than a cheaper one by more than noise and jitter explain."""
-    variance = rungs.variance + ROUGHNESS**2
-    for later in range(1, len(rungs)):
-        best = int(np.argmin(rungs.y[:later]))
-        allowed = 2.5 * math.sqrt(variance[later] + variance[best])
-        if rungs.y[later] - rungs.y[best] > allowed:
-            return True
-    return False
-
-
-def _steepens(rungs: Rungs) -> bool:
-    """The weighted quadratic through the rungs bends down by more than 2.5 standard errors."""
-    delta = rungs.x - rungs.x.mean()
-    design = np.stack([np.ones_like(delta), delta, delta**2], axis=1)
-    weight = 1.0 / np.sqrt(rungs.variance + ROUGHNESS**2)
-    covariance = np.linalg.inv((design * weight[:, None] ** 2).T @ design)
-    bend = (covariance @ (design * weight[:, None] ** 2).T @ rungs.y)[2]
-    return bool(bend < -2.5 * math.sqrt(covariance[2, 2]))
-
-
-def _verdict(reasons: Sequence[Code]) -> str:
-    if REFUSING & set(reasons):
-        return "refused"
-    if {Code.WIDE_INTERVAL, Code.STEEPENING, Code.BACKTEST_MISSES} & set(reasons):
-        return "wide"
-    return "forecast"

@@ -41,6 +41,10 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "group": ("group", "arm", "family"),
     "sigma": ("sigma", "loss_sd", "loss_std", "stderr", "loss_se"),
     "steps": ("steps", "num_steps", "step", "num_train_steps"),
+    "planned_steps": (
+        "planned_steps", "max_steps", "total_steps", "schedule_steps", "lr_decay_steps",
+        "decay_steps", "horizon",
+    ),
     "schedule": ("schedule", "lr_schedule", "decay"),
     "batch": ("batch", "batch_size", "train_batch_size", "global_batch_size"),
     "tokenizer": ("tokenizer", "vocab", "vocab_size"),
@@ -178,7 +182,8 @@ def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
         raise UserError(
             f"{at}, field compute_flops: missing; expected it, or both params (N) and tokens (D)"
         )
-    seed, steps = number("seed", zero=True), number("steps")
+    seed, steps, planned = number("seed", zero=True), number("steps"), number("planned_steps")
+    sigma = number("sigma", zero=True)
     texts = {key: str(fields[key]) if _given(fields.get(key)) else None
              for key in ("group", "schedule", "run")}  # fmt: skip
     return Row(
@@ -190,7 +195,9 @@ def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
         seed=None if seed is None else int(seed),
         group=texts["group"],
         steps=None if steps is None else round(steps),
-        sigma=number("sigma", zero=True),
+        planned_steps=None if planned is None else round(planned),
+        # In the file it has the loss's unit; laws are fitted to log loss.
+        sigma=None if sigma is None else sigma / loss,
         schedule=texts["schedule"],
         batch=number("batch"),
     )
