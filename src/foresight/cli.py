@@ -223,6 +223,9 @@ def watch(
         typer.Option(min=1, help="Steps of the whole run, if the log has no such field."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Write the forecast in flight down, chained.")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the curve in its band: a .svg or .png file.")
     ] = None,
@@ -233,15 +236,19 @@ def watch(
     Exit code 0: no alarm. 1: an alarm, named. Under 1 % of clean runs raise one. Log fields:
     step (or iter, global_step, ...), loss (or train_loss, ...), total_steps (or max_steps, ...).
     """
+    from foresight.forecast.in_flight import register_in_flight
     from foresight.forecast.watch import Reference, Watch, log_path
+    from foresight.runs import Run
     from foresight.views.watch import draw, follow_run, show_look
 
-    if (like is not None) != (final is not None) or (like and against):
-        raise UserError("--like and --final belong together, and replace --against")
+    if (like is not None) != (final is not None) or (like and (against or register)):
+        raise UserError("--like and --final belong together, and replace --against and --register")
     if like and final:
         reference = Reference.like(like, final)
     else:
-        reference = Reference.registered(against) if against else Reference.of_run(run)
+        reference = Reference.registered(against or Reference.registration_of(run).path)
+    if register:
+        register_in_flight(run.resolve().parents[1], Run(run))
     look = follow_run(_errors, Watch(reference), log_path(run), steps, follow)
     if plot:
         draw(look, plot)

@@ -49,7 +49,7 @@ CURVATURE = 0.25
 NOISE_RATIO = (0.35, 4.0)
 """The target's noise is not believed to be further from the ladder's than this."""
 Z95 = 1.96
-TINY = 1e-7
+TINY = 1e-5
 """Noise of log loss below any that is measured: what a curve without noise is given."""
 
 

@@ -147,7 +147,7 @@ def register(
         }
         record["sha256"] = sha256_json(record)
         write_json(path, record)
-        _append(directory, chain, "registration", path.name, record["sha256"])
+        append_chain(directory, chain, "registration", path.name, record["sha256"])
     return Registration(path, record)
 
 
@@ -168,7 +168,7 @@ def seal_outcome(directory: Path, target: Run) -> None:
             raise UserError(f"{target.path}: no registration has this run as its target")
         if any(entry["kind"] == "outcome" and entry["file"] == file for entry in chain):
             raise UserError(f"{target.result_path}: its outcome is already sealed")
-        _append(directory, chain, "outcome", file, sha256_file(target.result_path))
+        append_chain(directory, chain, "outcome", file, sha256_file(target.result_path))
 
 
 def compute_prediction(
@@ -305,9 +305,10 @@ def _last_registration(chain: Sequence[Mapping[str, Any]]) -> str | None:
     return hashes[-1] if hashes else None
 
 
-def _append(
+def append_chain(
     directory: Path, chain: Sequence[dict[str, Any]], kind: str, file: str, sha256: str
 ) -> None:
+    """Add a line to the chain as it was read; the caller holds the lock of the directory."""
     previous = sha256_json(chain[-1]) if chain else None
     entry = {"kind": kind, "file": file, "sha256": sha256, "previous": previous}
     # Rewritten whole and renamed: a torn append would corrupt the line that follows it.

@@ -134,15 +134,15 @@ class Reference:
         final = (curve["loss"][-1], curve["low"][-1], curve["high"][-1])
         return cls(tuple(curves), final, int(record["target"]["steps"]))
 
-    @classmethod
-    def of_run(cls, run: Path) -> Reference:
+    @staticmethod
+    def registration_of(run: Path) -> Registration:
         """The first registration whose target is this run directory. Raises UserError."""
         directory = run.resolve().parents[1]
         for entry in read_chain(directory):
             if entry["kind"] == "registration":
-                path = registrations_dir(directory) / entry["file"]
-                if (directory / Registration.load(path).record["target"]["run"]) == run.resolve():
-                    return cls.registered(path)
+                found = Registration.load(registrations_dir(directory) / entry["file"])
+                if directory / found.record["target"]["run"] == run.resolve():
+                    return found
         raise UserError(
             f"{run}: no registration in {registrations_dir(directory)} has it as target; name one "
             f"with --against, or finished smaller runs with --like and the forecast with --final"

@@ -128,7 +128,6 @@ def draw(look: Look, path: Path) -> None:
     for alarm in look.alarms:
         axes.axvline(alarm.fraction, color=canvas.SEEN, linewidth=1.1, linestyle=":",
                      label=f"alarm: {alarm.kind}")  # fmt: skip
-    axes.set_yscale("log")
     canvas.label(axes, "fraction of the run", "training loss")
     canvas.legend(axes, "upper right")
     figure.draw_without_rendering()
