@@ -109,7 +109,7 @@ def test_a_run_off_its_curve_is_not_forecast(flying: Any) -> None:
     for row in rows[len(rows) // 2 :]:
         row["loss"] *= 1.3
     flying.run.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match=r"no forecast in flight at 40%: .*shape"):
+    with pytest.raises(UserError, match=r"no forecast in flight at 40% of the run: .*shape"):
         register_in_flight(flying.directory, flying.run)
 
 

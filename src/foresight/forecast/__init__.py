@@ -8,11 +8,14 @@ from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
 from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
+from foresight.forecast.in_flight import register_in_flight
 from foresight.forecast.law import PowerLaw
 from foresight.forecast.reading import read_table
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
 from foresight.forecast.table import Row, RunTable
+from foresight.forecast.training_log import TrainingLog
 from foresight.forecast.verification import Finding, Report, Score, crps_normal, verify
+from foresight.forecast.watch import Look, Reference, Watch
 
 __all__ = [
     "Answer",
@@ -25,13 +28,17 @@ __all__ = [
     "Ineligible",
     "LawPoint",
     "Limits",
+    "Look",
     "PowerLaw",
+    "Reference",
     "Registration",
     "Report",
     "Row",
     "RunTable",
     "Score",
     "Target",
+    "TrainingLog",
+    "Watch",
     "answer",
     "crps_normal",
     "fit",
@@ -40,6 +47,7 @@ __all__ = [
     "predict_curve",
     "read_table",
     "register",
+    "register_in_flight",
     "seal_outcome",
     "verify",
 ]
