@@ -343,6 +343,60 @@ def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="A run directory, or the JSONL log of any trainer.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Registration; default: the one whose target the run directory is."),
+    ] = None,
+    like: Annotated[
+        list[Path] | None,
+        typer.Option(help="Finished smaller run (directory or log); at least 4, with --final."),
+    ] = None,
+    final: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Forecast of the final training loss: POINT LOW HIGH, at 95 %."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of the whole run, if the log has no such field."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Write the forecast in flight down, chained.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the curve in its band: a .svg or .png file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A running loss curve against the predicted one: alarms, and the end forecast in flight.
+
+    Exit code 0: no alarm. 1: an alarm, named. Under 1 % of clean runs raise one. Log fields:
+    step (or iter, global_step, ...), loss (or train_loss, ...), total_steps (or max_steps, ...).
+    """
+    from foresight.forecast.in_flight import register_in_flight
+    from foresight.forecast.watch import Reference, Watch, log_path
+    from foresight.runs import Run
+    from foresight.views.watch import draw, follow_run, show_look
+
+    if (like is not None) != (final is not None) or (like and (against or register)):
+        raise UserError("--like and --final belong together, and replace --against and --register")
+    if like and final:
+        reference = Reference.like(like, final)
+    else:
+        reference = Reference.registered(against or Reference.registration_of(run).path)
+    if register:
+        register_in_flight(run.resolve().parents[1], Run(run))
+    look = follow_run(_errors, Watch(reference), log_path(run), steps, follow)
+    if plot:
+        draw(look, plot)
+    _print(look.to_json(), as_json, lambda: show_look(console, look))
+    if look.alarms:
+        raise typer.Exit(1)
+
+
+@app.command()
 def transfer(directory: Directory = DEMO, as_json: AsJson = False) -> None:
     """Does the learning rate transfer? Sweep it at two widths, ours and standard."""
     from foresight.experiment import Experiment

@@ -241,10 +241,10 @@ def test_calibration_needs_residuals_at_the_ratio() -> None:
     assert widening(Backtest(scored[:5], drift_posterior([])), 1.0) is None
 
 
-def test_forecast_imports_without_torch_in_under_a_second() -> None:
+def test_forecast_imports_without_torch_in_half_a_second_of_cpu() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); import foresight.forecast; "
-        "took = time.perf_counter() - start; "
+        "import sys, time; start = time.process_time(); import foresight.forecast; "
+        "took = time.process_time() - start; "
         "assert not {'torch', 'pandas', 'scipy', 'pyarrow'} & set(sys.modules), 'heavy import'; "
         "print(took)"
     )
@@ -253,4 +253,4 @@ def test_forecast_imports_without_torch_in_under_a_second() -> None:
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
         for _ in range(2)
     ]
-    assert min(seconds) < 1.0, f"{seconds} (both in {time.perf_counter() - start:.1f} s)"
+    assert min(seconds) < 0.5, f"{seconds} (both in {time.perf_counter() - start:.1f} s)"

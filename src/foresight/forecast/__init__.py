@@ -9,6 +9,7 @@ from foresight.forecast.eligibility import Ineligible, Limits, judge
 from foresight.forecast.folders import read_folder
 from foresight.forecast.forecast import Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
+from foresight.forecast.in_flight import register_in_flight
 from foresight.forecast.law import PowerLaw
 from foresight.forecast.reading import read_table
 from foresight.forecast.reasons import Code
@@ -16,7 +17,9 @@ from foresight.forecast.registration import Registration, Target, register, seal
 from foresight.forecast.registry import Subject, Witnesses, observe, register_fit, register_stated
 from foresight.forecast.registry_audit import verify
 from foresight.forecast.table import Row, RunTable
+from foresight.forecast.training_log import TrainingLog
 from foresight.forecast.verification import Finding, Report, Score, crps_normal
+from foresight.forecast.watch import Look, Reference, Watch
 
 __all__ = [
     "Answer",
@@ -29,7 +32,9 @@ __all__ = [
     "Ineligible",
     "LawPoint",
     "Limits",
+    "Look",
     "PowerLaw",
+    "Reference",
     "Registration",
     "Report",
     "Row",
@@ -37,6 +42,8 @@ __all__ = [
     "Score",
     "Subject",
     "Target",
+    "TrainingLog",
+    "Watch",
     "Witnesses",
     "answer",
     "crps_normal",
@@ -49,6 +56,7 @@ __all__ = [
     "read_table",
     "register",
     "register_fit",
+    "register_in_flight",
     "register_stated",
     "seal_outcome",
     "verify",

@@ -21,6 +21,7 @@ from foresight.forecast.coverage import tallies
 from foresight.forecast.draws import rounded
 from foresight.forecast.eligibility import Limits, is_positive
 from foresight.forecast.forecast import Fit
+from foresight.forecast.in_flight import compute_in_flight, final_training_loss, read_in_flight
 from foresight.forecast.registration import (
     FIELDS,
     HASHED_FILES,
@@ -30,6 +31,7 @@ from foresight.forecast.registration import (
     registrations_dir,
 )
 from foresight.forecast.table import read_metric
+from foresight.forecast.training_log import TrainingLog
 from foresight.runs import Run, read_json, sha256_file, sha256_json
 
 TOLERANCE = 1e-6
@@ -79,7 +81,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found. `holds`: every check passed, outcomes inside their 95 % included."""
+    """What `verify` found. `holds`: every check passed, outcomes inside their 95 % included.
+
+    Scores of kind "in-flight" are of forecasts made during their runs, of the final training loss;
+    their extrapolation ratio is of steps. Such a forecast that misses is no failed check.
+    """
 
     findings: tuple[Finding, ...]
     scores: tuple[Score, ...]
@@ -132,6 +138,8 @@ def verify(directory: Path) -> Report:
     for registration in registrations:
         audit.registration(registration)
     scores = [audit.outcome(registration) for registration in registrations]
+    chained = [e for e in audit.entries if isinstance(e, dict) and e.get("kind") == "in_flight"]
+    scores += [audit.in_flight(entry) for entry in chained]
     return Report(tuple(audit.findings), tuple(score for score in scores if score is not None))
 
 
@@ -340,6 +348,33 @@ class Audit:
         message = f"{observed:.5g} is {where} the 95 % interval [{low:.5g}, {high:.5g}]"
         self.note("forecast", path, score.inside["95"], message)
         return score
+
+    def in_flight(self, entry: Mapping[str, Any]) -> Score | None:
+        """A forecast in flight follows from the files as they are, and how it fared."""
+        file = f"registrations/{entry.get('file')}"
+        try:
+            record = read_in_flight(self.directory, entry)
+            original = record["registration"]
+            registration = Registration.load(registrations_dir(self.directory) / original["file"])
+            run = Run(self.directory / registration.record["target"]["run"])
+            log = TrainingLog.read(run.metrics_path)
+            again = compute_in_flight(registration, log, record["step"])
+            differing = [d for key in again for d in differences(record[key], again[key], key)]
+            if registration.sha256 != original["sha256"]:
+                differing.append("registration/sha256")
+            message = f"recomputed from the logs: {', '.join(differing[:5]) or 'nothing'} differs"
+            self.note("in_flight", file, not differing, message)
+            forecast = record["forecast"]
+            pending = Score(
+                Path(file).stem, record["target"]["run"], record["metric"], "pending",
+                forecast["point"], 1.0 / forecast["fraction"], "in-flight", "log",
+                forecast["sd_log"], record["created_utc"], forecast["intervals"],
+            )  # fmt: skip
+            done = run.finished
+            return _score(pending, forecast, final_training_loss(log)) if done else pending
+        except (UserError, KeyError, TypeError, AttributeError, ValueError) as error:
+            self.note("in_flight", file, False, f"cannot be recomputed: {error}")
+        return None
 
     def _order(self, run: Run, registered: str) -> None:
         try:

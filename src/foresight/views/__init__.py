@@ -243,13 +243,14 @@ def show_forecasts(console: Console, forecasts: Sequence[Forecast]) -> None:
 def show_verification(console: Console, report: Report) -> None:
     rows = []
     for score in report.scores:
+        name = score.name + ("" if score.kind == "registered" else f" ({score.kind})")
         if score.observed is None:
-            rows.append([score.name, f"{score.predicted:.4f}", "", "", "", "", score.status])
+            rows.append([name, f"{score.predicted:.4f}", "", "", "", "", score.status])
             continue
         inside = ", ".join(f"{k} %" for k, hit in (score.inside or {}).items() if hit) or "none"
         rows.append(
             [
-                score.name,
+                name,
                 f"{score.predicted:.4f}",
                 f"{score.observed:.4f}",
                 "" if score.error_percent is None else f"{score.error_percent:+.2f}",
