@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from foresight.forecast.accuracy import AccuracyFit, fit_accuracy
-from foresight.forecast.scores import Score, ScoreTable, binomial_stderr
+from foresight.forecast.scores import ScoreRow, ScoreTable, binomial_stderr
 from foresight.forecast.trend import trend
 
 FACTORS = (10, 100)
@@ -39,7 +39,7 @@ class Ladder:
     source: str
     task: str
     chance: float
-    rows: tuple[Score, ...]
+    rows: tuple[ScoreRow, ...]
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ def gadre(folder: Path) -> Iterator[Ladder]:
             row["Eval Task"]: (int(row["#datapoints"]), float(row["Random baseline"] or 0) / 100)
             for row in csv.DictReader(stream)
         }
-    found: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    found: dict[tuple[str, str], list[ScoreRow]] = defaultdict(list)
     with (folder / "runs.csv").open() as stream:
         for row in csv.DictReader(stream):
             for task, (items, _) in tasks.items():
                 value = row.get(f"acc_{task}")
                 if value and float(row["chinchilla_multiplier"]) == 1.0:
                     accuracy = float(value)
-                    found[row["train_set"], task].append(Score(
+                    found[row["train_set"], task].append(ScoreRow(
                         row["run_id"], float(row["C"]), accuracy,
                         binomial_stderr(task, accuracy, items),
                     ))  # fmt: skip
@@ -81,20 +81,22 @@ def gadre(folder: Path) -> Iterator[Ladder]:
 
 
 def pythia(folder: Path) -> Iterator[Ladder]:
-    found: dict[str, list[Score]] = defaultdict(list)
+    found: dict[str, list[ScoreRow]] = defaultdict(list)
     with (folder / "pythia_v1_evals_core.csv").open() as stream:
         for row in csv.DictReader(stream):
             if (row["metric"], row["shots"], row["step"], row["deduped"]) == (
                 "acc", "zero-shot", "143000", "False",
             ):  # fmt: skip
                 found[row["task"]].append(
-                    Score(row["size"], float(row["C"]), float(row["value"]), float(row["stderr"]))
+                    ScoreRow(
+                        row["size"], float(row["C"]), float(row["value"]), float(row["stderr"])
+                    )
                 )
     for task, rows in found.items():
         yield Ladder("pythia", task, PYTHIA_CHANCE[task], tuple(rows))
 
 
-def least_squares(rows: list[Score], compute: float) -> float:
+def least_squares(rows: list[ScoreRow], compute: float) -> float:
     """Straight line through log(-log a) over log C; accuracies of 0 and 1 are left out."""
     kept = [row for row in rows if 0.0 < row.value < 1.0]
     if len(kept) < 2:
@@ -162,7 +164,8 @@ def main() -> int:
                          case.predicted.values())  # fmt: skip
         print(f"{case.ladder:52} k={case.k:<4}{100 * case.outcome:5.1f} {shown} "
               f"+-{100 * case.half_width_95:5.1f} {'in ' if case.inside_95 else 'OUT'} "
-              f"{case.weight_direct:.2f} {'rises' if case.rises else '-':6}{case.verdict}")  # fmt: skip
+              f"{case.weight_direct:.2f} {'rises' if case.rises else '-':6}{case.verdict}",
+              flush=True)  # fmt: skip
     for source in ("gadre", "pythia"):
         for k in FACTORS:
             chosen = [c for c in cases if c.k == k and c.ladder.startswith(source)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from foresight.forecast import Row, RunTable, fit
-from foresight.forecast.scores import Score, ScoreTable
+from foresight.forecast.scores import ScoreRow, ScoreTable
 from foresight.forecast.transfer import Mapped, fit_map
 
 FACTORS = (10, 100)
@@ -31,7 +31,7 @@ TO = (
 
 def table(rows: list[dict[str, str]], metric: str) -> ScoreTable:
     kept = [row for row in rows if row[metric]]
-    return ScoreTable(tuple(Score(row["run_id"], float(row["C"]), float(row[metric]))
+    return ScoreTable(tuple(ScoreRow(row["run_id"], float(row["C"]), float(row[metric]))
                             for row in kept), metric)  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foresight.forecast.scores import Score, ScoreTable
+from foresight.forecast.scores import ScoreRow, ScoreTable
 from foresight.forecast.trend import Trend, trend
 
 SIZES = {
@@ -60,7 +60,9 @@ class Rate:
     def interval(self) -> tuple[float, float]:
         z, n = 1.96, self.sets
         middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(self.share * (1 - self.share) / n + (z / (2 * n))**2)
+        half = (
+            z / (1 + z * z / n) * math.sqrt(self.share * (1 - self.share) / n + (z / (2 * n)) ** 2)
+        )
         return middle - half, middle + half
 
 
@@ -99,7 +101,7 @@ def scores(
 ) -> ScoreTable:
     groups = np.zeros(len(x), int) if family is None else family
     return ScoreTable(tuple(
-        Score(f"m{i}", math.exp(a), float(b), stderr, f"family {g}")
+        ScoreRow(f"m{i}", math.exp(a), float(b), stderr, f"family {g}")
         for i, (a, b, g) in enumerate(zip(x, y, groups, strict=True))
     ))  # fmt: skip
 
@@ -170,7 +172,7 @@ def inverse_scaling(folder: Path) -> Iterator[tuple[str, str, Trend]]:
                 if row["model"] in SIZES and row[f"sem_{metric}"] and int(row["n"]) > 0
             }  # fmt: skip
             table = ScoreTable(tuple(
-                Score(model, SIZES[model], float(row[f"mean_{metric}"]),
+                ScoreRow(model, SIZES[model], float(row[f"mean_{metric}"]),
                       float(row[f"sem_{metric}"]), family_of(model))
                 for model, row in kept.items()
             ), metric)  # fmt: skip

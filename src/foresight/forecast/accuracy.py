@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from foresight.errors import UserError
 from foresight.forecast.draws import equally_likely, rounded, uniform, weighted_quantiles
 from foresight.forecast.forecast import Code, Fit, fit
-from foresight.forecast.scores import Score, ScoreTable
+from foresight.forecast.scores import ScoreRow, ScoreTable
 from foresight.forecast.table import Row, RunTable
 
 Array = NDArray[np.float64]
@@ -72,6 +72,10 @@ class AccuracyFit:
     table: ScoreTable
     laws: tuple[AccuracyLaw, ...]
 
+    @property
+    def weights(self) -> dict[str, float]:
+        return {law.name: law.weight for law in self.laws}
+
     def predict(self, compute_flops: float, *, force: bool = False) -> AccuracyForecast:
         """Forecast the accuracy at `compute_flops`; reasons and errors as in `Fit.predict`."""
         made = [(law, law.fitted.predict(compute_flops, force=force)) for law in self.laws]
@@ -121,11 +125,16 @@ class AccuracyFit:
 
 
 def fit_accuracy(table: ScoreTable, chance: float | None = None) -> AccuracyFit:
-    """Fit accuracies (0..1) of one recipe's ladder; `table.scale` must be compute, in FLOPs.
+    """Fit accuracies (0..1) of one recipe's ladder.
 
     With `chance` (0 < chance < 1) the law above chance competes with the direct one. Accuracies
-    at or beyond a bound need standard errors. Raises UserError naming the run otherwise.
+    at or beyond a bound need standard errors. Raises UserError naming the run otherwise, and where
+    the table is not ordered by compute.
     """
+    if table.scale != "compute_flops":
+        raise UserError(
+            f"the scores are ordered by {table.scale}; forecasts need compute, in FLOPs"
+        )
     if chance is not None and not 0.0 < chance < 1.0:
         raise UserError(f"chance {chance:g}: expected a share between 0 and 1")
     chances = {"direct": 0.0} | ({} if chance is None else {"above chance": chance})
@@ -134,7 +143,6 @@ def fit_accuracy(table: ScoreTable, chance: float | None = None) -> AccuracyFit:
         for name, off in chances.items()
     }
     scores = np.array([_forward_score(fits[name], off) for name, off in chances.items()])
-    # One residual's worth of equal prior weights keeps a single hidden rung from deciding.
     weights = np.exp(scores - scores.max())
     weights /= weights.sum()
     return AccuracyFit(table, tuple(
@@ -143,7 +151,7 @@ def fit_accuracy(table: ScoreTable, chance: float | None = None) -> AccuracyFit:
     ))  # fmt: skip
 
 
-def log_accuracy(row: Score, chance: float) -> tuple[float, float | None]:
+def log_accuracy(row: ScoreRow, chance: float) -> tuple[float, float | None]:
     """-log of the share above chance, and the standard error of the log of that.
 
     A share is at least 0 and at most 1; where the standard error is known it is the mean of the
@@ -180,7 +188,7 @@ def _truncated(mean: float, sd: float) -> tuple[float, float]:
     return mean + sd * shift, sd * math.sqrt(max(spread, 1e-12))
 
 
-def _row(row: Score, chance: float) -> Row:
+def _row(row: ScoreRow, chance: float) -> Row:
     loss, sigma = log_accuracy(row, chance)
     return Row(row.run, row.scale, loss, group=row.group, sigma=sigma)
 

@@ -71,9 +71,7 @@ def rounded(value: Any, digits: int = 10) -> Any:
     return value
 
 
-def equally_likely(
-    point: float, intervals: Mapping[int, tuple[float, float]], count: int
-) -> Array:
+def equally_likely(point: float, intervals: Mapping[int, tuple[float, float]], count: int) -> Array:
     """Rising values (count,) of a positive quantity, known by its median and central intervals.
 
     Its logarithm is piecewise linear in the normal score through the ends of the intervals, and

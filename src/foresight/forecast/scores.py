@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any
 from foresight.errors import UserError
 from foresight.forecast.reading import FIELDS, UNITS, _given, _plain, _positive, _records
 
+METRICS = ("score", "accuracy", "acc", "correct", "pass_rate", "exact_match")
+"""Spellings of the metric, the preferred first."""
+
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRow:
     """One model: `scale` (FLOPs or parameters), its `value`, the standard error where known, and
     the family (`group`) whose other members it may be compared with."""
 
@@ -32,31 +36,40 @@ class Score:
 class ScoreTable:
     """Scores of one metric in the order of the file; `scale`: what the models are ordered by."""
 
-    rows: tuple[Score, ...]
+    rows: tuple[ScoreRow, ...]
     metric: str = "score"
     scale: str = "compute_flops"
 
 
 def read_scores(
-    path: Path, metric: str, chosen: Mapping[str, str] | None = None, items: int | None = None
+    path: Path,
+    metric: str | None = None,
+    chosen: Mapping[str, str | None] | None = None,
+    items: int | None = None,
 ) -> ScoreTable:
-    """Scores of column `metric` of a CSV, TSV, JSONL or Parquet file.
+    """Scores of column `metric` (default: the first of `METRICS`) of a CSV, TSV, JSONL or Parquet
+    file.
 
     Models are ordered by the column chosen as `scale`, else compute, else 6 N D, else parameters.
     `chosen` may also name `stderr` and `group`. With `items`, the number of questions behind an
     accuracy, missing standard errors are binomial, of (k + 1/2) / (n + 1). Rows without the
-    metric are left out. Raises UserError naming file, row and field.
+    metric are left out; runs of one name get their row number behind it. Raises
+    UserError naming file, row and field.
     """
     records = list(_records(path))
-    columns = _columns(path, records, {"metric": metric} | dict(chosen or {}))
+    given = {"metric": metric} | dict(chosen or {})
+    columns = _columns(path, records, {key: name for key, name in given.items() if name})
     scale, unit = _scale(path, columns)
+    names = [str(record.get(columns.get("run", "")) or path.stem) for _, record in records]
+    times = Counter(names)
     rows = []
     for number, (where, record) in enumerate(records, start=1):
         at = f"{path}, {where}"
         found = {field: record.get(column) for field, column in columns.items()}
         if not _given(found["metric"]):
             continue
-        value = _finite(at, metric, found["metric"])
+        value = _finite(at, columns["metric"], found["metric"])
+        name = names[number - 1]
         if _given(found.get("stderr")):
             stderr: float | None = _positive(at, "stderr", found["stderr"], zero=True)
         else:
@@ -66,17 +79,17 @@ def read_scores(
             size *= _positive(at, "tokens", found["tokens"])
         else:
             size = unit * _positive(at, scale, found[scale])
-        rows.append(Score(
-            run=str(found["run"]) if _given(found.get("run")) else f"{path.stem}:{number}",
+        rows.append(ScoreRow(
+            run=name if times[name] == 1 else f"{name}:{number}",
             scale=size,
             value=value,
             stderr=stderr,
             group=str(found["group"]) if _given(found.get("group")) else None,
         ))  # fmt: skip
     if not rows:
-        raise UserError(f"{path}, field {metric}: no row has a value")
-    name = "compute_flops" if scale == "6 N D" else columns[scale] if scale == "scale" else scale
-    return ScoreTable(tuple(rows), columns["metric"], name)
+        raise UserError(f"{path}, field {columns['metric']}: no row has a value")
+    order = {"scale": columns.get("scale", ""), "params": "params"}.get(scale, "compute_flops")
+    return ScoreTable(tuple(rows), columns["metric"], order)
 
 
 def binomial_stderr(where: str, accuracy: float, items: int) -> float:
@@ -103,13 +116,20 @@ def _columns(
             raise UserError(f"{path}: no column {column!r}; it has {', '.join(spelt.values())}")
         columns[field] = spelt[_plain(column)]
     wanted = {key: FIELDS[key] for key in ("compute_flops", "params", "tokens", "group", "run")}
+    wanted["metric"] = METRICS
     # `sigma` of a run table is of the log of the loss; here it is of the metric itself.
-    wanted["stderr"] = (f"{_plain(chosen['metric'])}_stderr", "stderr", "se", "sem")
+    own = (f"{_plain(chosen['metric'])}_stderr",) if "metric" in chosen else ()
+    wanted["stderr"] = (*own, "stderr", "se", "sem")
     wanted |= {unit: (unit,) for unit in UNITS}
     for field, aliases in wanted.items():
         spelling = next((alias for alias in aliases if alias in spelt), None)
         if spelling is not None and field not in columns:
             columns[field] = spelt[spelling]
+    if "metric" not in columns:
+        raise UserError(
+            f"{path}, field metric: none of {', '.join(METRICS)} among {', '.join(spelt.values())};"
+            f" name it with --metric COLUMN"
+        )
     return columns
 
 

@@ -89,13 +89,14 @@ class LossMap:
     def summary(self) -> dict[str, float]:
         """Medians of the written law's parameters."""
         log_k = self.level - self.kappa * self.centre
-        return {
+        value: dict[str, float] = rounded({
             "K": float(np.exp(np.median(log_k))),
             "kappa": float(np.median(self.kappa)),
             "E_A": float(np.median(self.floor_a)),
             "E_B": float(np.median(self.floor_b)),
             "scatter": float(np.median(self.scatter)),
-        }
+        })  # fmt: skip
+        return value
 
 
 def fit_map(first: ScoreTable, second: ScoreTable) -> LossMap:

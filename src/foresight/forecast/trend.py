@@ -19,8 +19,8 @@ halves (Lind and Mehlum 2010, "With or without U?") in place of a quadratic's co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from foresight.errors import UserError
 from foresight.forecast.draws import rounded, student_quantile
-from foresight.forecast.scores import Score, ScoreTable
+from foresight.forecast.scores import ScoreRow, ScoreTable
 
 Array = NDArray[np.float64]
 
@@ -61,18 +61,18 @@ class Trend:
 
     metric: str
     verdict: str
-    p_falling: float | None
-    p_rising: float | None
-    p_u: float | None
-    p_inverted_u: float | None
-    change: float | None
-    change_interval: tuple[float, float] | None
-    scatter: float | None
-    turn: float | None
-    turn_interval: tuple[float, float] | None
     models: int
     families: int
     sizes: int
+    p_falling: float | None = None
+    p_rising: float | None = None
+    p_u: float | None = None
+    p_inverted_u: float | None = None
+    change: float | None = None
+    change_interval: tuple[float, float] | None = None
+    scatter: float | None = None
+    turn: float | None = None
+    turn_interval: tuple[float, float] | None = None
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -143,54 +143,43 @@ def trend(
     if not margin > 0.0:
         raise UserError(f"margin {margin}: expected a number above 0")
     rows = _compared(table.rows)
-    sizes = len({row.scale for row in rows})
     families = sorted({row.group or "" for row in rows})
-    counts = {"models": len(rows), "families": len(families), "sizes": sizes}
-    freedom = len(rows) - len(families)
-    if sizes < MIN_SIZES or freedom < MIN_SIZES - 1:
+    sizes = len({row.scale for row in rows})
+    nothing = Trend(table.metric, "unclear", len(rows), len(families), sizes)
+    if sizes < MIN_SIZES or len(rows) - len(families) < MIN_SIZES - 1:
         note = f"needs {MIN_SIZES} sizes within families; has {sizes} of {len(rows)} models"
-        nothing = dict.fromkeys(("p_falling", "p_rising", "p_u", "p_inverted_u", "change",
-                                 "change_interval", "scatter", "turn", "turn_interval"))  # fmt: skip
-        return Trend(table.metric, "unclear", **nothing, **counts, note=note)  # type: ignore[arg-type]
+        return replace(nothing, note=note)
     x = np.log([row.scale for row in rows])
-    y = np.array([row.value for row in rows]) * (1.0 if higher_is_better else -1.0)
     family = np.array([families.index(row.group or "") for row in rows])
     offsets = np.asarray(family[:, None] == np.arange(len(families)), dtype=np.float64)
+    y = np.array([row.value for row in rows]) * (1.0 if higher_is_better else -1.0)
     y = y - offsets @ ((offsets.T @ y) / offsets.sum(axis=0))
-    variance = np.array([(row.stderr or 0.0) ** 2 for row in rows])
-    # A standard error of 0 (all answers right, say) is an estimate too, and no certainty.
-    variance = np.maximum(variance, variance.mean() / 4)
-    test = _prepare(x, family, offsets, variance)
+    test = _prepare(x, family, offsets, np.array([(row.stderr or 0.0) ** 2 for row in rows]))
     null = test.null(x, seed)
-    slopes = test.studentised(y[None])[0]
-    segments = test.segments
-    first, last = slopes[segments.before], slopes[segments.after]
-    p = {
-        "p_falling": _p_value(null, float((-slopes).max())),
-        "p_rising": _p_value(null, float(slopes.max())),
-        "p_u": _p_value(null, float(np.minimum(-first, last).max(initial=-math.inf))),
-        "p_inverted_u": _p_value(null, float(np.minimum(first, -last).max(initial=-math.inf))),
-    }
+    p = _p_values(test, null, y)
     scatter, errors = test.errors(y[None])
-    change = segments.contrasts @ y * segments.reach
-    half = float(np.quantile(null, 1 - ALPHA, axis=1).max()) * errors[0] * segments.reach
+    change = test.segments.contrasts @ y * test.segments.reach
+    half = float(np.quantile(null, 1 - ALPHA, axis=1).max()) * errors[0] * test.segments.reach
     verdict = _verdict(p, flat=bool((np.abs(change) + half <= margin).all()))
     turn = None
     if verdict in ("u_shaped", "inverted_u"):
-        turn = _turn(x, y, offsets, math.sqrt(float(variance.mean())), verdict == "u_shaped")
-    return Trend(
-        table.metric, verdict, **p,
+        stderr = math.sqrt(float(test.variance.mean()))
+        turn = _turn(x, y, offsets, stderr, verdict == "u_shaped")
+    bends = _bends(len(rows) - len(families))
+    return replace(
+        nothing, verdict=verdict,
+        p_falling=p["p_falling"], p_rising=p["p_rising"],
+        p_u=p["p_u"], p_inverted_u=p["p_inverted_u"],
         change=float(change[0]),
         change_interval=(float(change[0] - half[0]), float(change[0] + half[0])),
         scatter=math.sqrt(float(scatter[0])),
         turn=turn and turn[0],
         turn_interval=turn and turn[1:],
-        **counts,
-        note="" if _bends(freedom) else "too few models to tell a turn from scatter",
+        note="" if bends else "too few models to tell a turn from scatter",
     )  # fmt: skip
 
 
-def _compared(rows: Sequence[Score]) -> list[Score]:
+def _compared(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     """The models of families with at least two sizes, in rising scale."""
     sizes: dict[str | None, set[float]] = {}
     for row in rows:
@@ -208,6 +197,8 @@ def _prepare(x: Array, family: NDArray[np.intp], offsets: Array, variance: Array
     """Segments and residual projection of a design."""
     powers = range(1, 3 if _bends(len(x) - offsets.shape[1]) else 2)
     smooth = np.hstack([offsets, *((x - x.mean())[:, None] ** power for power in powers)])
+    # A standard error of 0 (all answers right, say) is an estimate too, and no certainty.
+    variance = np.maximum(variance, variance.mean() / 4)
     residual = np.eye(len(x)) - smooth @ np.linalg.pinv(smooth)
     degrees = len(x) - int(np.linalg.matrix_rank(smooth))
     return _Test(_segments(x, family), residual, degrees, variance)
@@ -248,13 +239,26 @@ def _segments(x: Array, family: NDArray[np.intp]) -> Segments:
     )
 
 
+def _p_values(test: _Test, null: Array, y: Array) -> dict[str, float]:
+    """Of a fall, a rise, and either before the other at one turn."""
+    slopes = test.studentised(y[None])[0]
+    first, last = slopes[test.segments.before], slopes[test.segments.after]
+    never = -math.inf  # where no inner size leaves enough models on both sides
+    return {
+        "p_falling": _p_value(null, float((-slopes).max())),
+        "p_rising": _p_value(null, float(slopes.max())),
+        "p_u": _p_value(null, float(np.minimum(-first, last).max(initial=never))),
+        "p_inverted_u": _p_value(null, float(np.minimum(first, -last).max(initial=never))),
+    }
+
+
 def _p_value(null: Array, observed: float) -> float:
     """Share of the null at least as large, for the least favourable scatter."""
     above = [len(row) - int(np.searchsorted(row, observed)) for row in null]
     return float((1 + max(above)) / (1 + null.shape[1]))
 
 
-def _verdict(p: dict[str, float], *, flat: bool) -> str:
+def _verdict(p: Mapping[str, float], *, flat: bool) -> str:
     if min(p["p_u"], p["p_inverted_u"]) <= ALPHA:
         return "u_shaped" if p["p_u"] <= p["p_inverted_u"] else "inverted_u"
     falls, rises = p["p_falling"] <= ALPHA, p["p_rising"] <= ALPHA
