@@ -74,7 +74,8 @@ class AccuracyFit:
 
     @property
     def weights(self) -> dict[str, float]:
-        return {law.name: law.weight for law in self.laws}
+        found: dict[str, float] = rounded({law.name: law.weight for law in self.laws})
+        return found
 
     def predict(self, compute_flops: float, *, force: bool = False) -> AccuracyForecast:
         """Forecast the accuracy at `compute_flops`; reasons and errors as in `Fit.predict`."""
