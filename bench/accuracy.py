@@ -166,7 +166,8 @@ def main() -> int:
               f"+-{100 * case.half_width_95:5.1f} {'in ' if case.inside_95 else 'OUT'} "
               f"{case.weight_direct:.2f} {'rises' if case.rises else '-':6}{case.verdict}",
               flush=True)  # fmt: skip
-    for source in ("gadre", "pythia"):
+    # The intervals' factor was set on c4_original; the other two judge it.
+    for source in ("gadre c4_original", "gadre rpj", "pythia"):
         for k in FACTORS:
             chosen = [c for c in cases if c.k == k and c.ladder.startswith(source)]
             for title, part in (("rising", [c for c in chosen if c.rises]), ("all", chosen)):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foresight.forecast.scores import ScoreRow, ScoreTable
+from foresight.forecast.scores import ScoreRow, ScoreTable, read_scores
 from foresight.forecast.trend import Trend, trend
 
 SIZES = {
@@ -41,6 +41,7 @@ SHAPES = {
     "slight": lambda u: 0.01 * u,
 }
 """Truths that never fall, over u = position in the range of log scale, 0..1."""
+DESIGNS = ("4", "6", "8 uneven", "12", "4+4", "4+4+4")
 NOISES = ("known", "extra scatter", "unknown", "unknown, t3", "unknown, fading")
 
 
@@ -107,16 +108,18 @@ def scores(
 
 
 def false_alarms(sets: int, seed: int) -> Iterator[Rate]:
-    """Every shape, noise and design in turn, `sets` sets each."""
-    designs = ("4", "6", "8 uneven", "12", "4+4", "4+4+4")
-    cells = [(s, n, d) for s in SHAPES for n in NOISES for d in designs]
-    for number, (shape, noise, design) in enumerate(cells):
+    """Flat truths, the least favourable, in every noise and design; the other shapes in every
+    noise, the designs taking turns."""
+    cells = [("flat", noise, (design,)) for noise in NOISES for design in DESIGNS]
+    cells += [(shape, noise, DESIGNS) for shape in SHAPES if shape != "flat" for noise in NOISES]
+    for number, (shape, noise, designs) in enumerate(cells):
         rng = np.random.default_rng([seed, number])
         hits = sum(
-            trend(simulate(shape, noise, design, rng), seed=index).verdict in ALARMS
-            for index in range(sets)
+            trend(simulate(shape, noise, designs[at % len(designs)], rng), seed=at).verdict
+            in ALARMS
+            for at in range(sets)
         )
-        yield Rate(f"{shape} | {noise} | {design}", hits, sets)
+        yield Rate(f"{shape} | {noise} | {'all' if len(designs) > 1 else designs[0]}", hits, sets)
 
 
 def power(sets: int, seed: int) -> Iterator[Rate]:
@@ -180,17 +183,26 @@ def inverse_scaling(folder: Path) -> Iterator[tuple[str, str, Trend]]:
                 yield name, metric, trend(table, higher_is_better=up)
 
 
+def public_models(folder: Path) -> Iterator[tuple[str, str, Trend]]:
+    """Benchmarks of 140 public models (Ruan et al. 2024), within 39 families, by parameters."""
+    path = folder / "obs_scaling" / "base_llm_benchmark_eval.csv"
+    columns = {"group": "Model Family", "scale": "Model Size (B)"}
+    for metric in ("MMLU", "ARC-C", "HellaSwag", "Winograd", "TruthfulQA", "GSM8K", "XWinograd",
+                   "HumanEval"):  # fmt: skip
+        yield "public models", metric, trend(read_scores(path, metric, columns))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/data/scaling"))
-    parser.add_argument("--sets", type=int, default=60, help="sets per kind of truth")
+    parser.add_argument("--sets", type=int, default=100, help="sets per kind of truth")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     wanted = parser.parse_args()
     alarms = list(false_alarms(wanted.sets, wanted.seed))
-    powers = list(power(wanted.sets * 2, wanted.seed))
-    turn = turn_coverage(wanted.sets * 5, wanted.seed)
-    tasks = list(inverse_scaling(wanted.folder))
+    powers = list(power(wanted.sets, wanted.seed))
+    turn = turn_coverage(2 * wanted.sets, wanted.seed)
+    tasks = [*inverse_scaling(wanted.folder), *public_models(wanted.folder)]
     if wanted.json:
         print(json.dumps({
             "alarms": [asdict(rate) for rate in alarms],
@@ -199,9 +211,10 @@ def main() -> int:
             "tasks": [{"task": name, **found.to_json()} for name, _, found in tasks],
         }, indent=1))  # fmt: skip
         return 0
-    for part, title in enumerate(("truth", "noise", "design")):
+    flat = [rate for rate in alarms if rate.kind.startswith("flat")]
+    for part, title in enumerate(("truth", "flat truth, noise", "flat truth, design")):
         totals: dict[str, Rate] = {}
-        for rate in alarms:
+        for rate in flat if part else alarms:
             key = rate.kind.split(" | ")[part]
             old = totals.get(key, Rate(key, 0, 0))
             totals[key] = Rate(key, old.hits + rate.hits, old.sets + rate.sets)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foresight.errors import UserError
-from foresight.forecast import ScoreRow, ScoreTable, trend
+from foresight.forecast import ScoreRow, ScoreTable, read_scores, trend
 from foresight.forecast.trend import _segments
 from tests.command import foresight
 
@@ -163,6 +163,14 @@ def test_public_tables(shared_data: Path) -> None:
         "conjunction-fallacy-0shot": "falling",
         "boolq-0shot": "rising",
     }
+
+
+def test_public_models_rise_within_families(shared_data: Path) -> None:
+    path = shared_data / "scaling" / "obs_scaling" / "base_llm_benchmark_eval.csv"
+    columns = {"group": "Model Family", "scale": "Model Size (B)"}
+    for metric in ("MMLU", "HellaSwag", "GSM8K"):
+        found = trend(read_scores(path, metric, columns))
+        assert (found.verdict, found.families > 30) == ("rising", True), metric
 
 
 def test_command(tmp_path: Path) -> None:
