@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast clean
+.PHONY: env demo test lint bench bench-forecast bench-scores clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -44,6 +44,12 @@ bench: .venv/.peers
 # The forecaster on public ladders beside the usual fits (reads ../shared/data/scaling).
 bench-forecast: .venv/.dev
 	$(BIN)/python bench/forecast.py
+
+# Trends (false alarms, power), accuracies and loss-to-loss maps on public tables: a few minutes each.
+bench-scores: .venv/.dev
+	$(BIN)/python bench/trend.py
+	$(BIN)/python bench/accuracy.py
+	$(BIN)/python bench/transfer.py
 
 clean:
 	rm -rf .venv runs

@@ -24,7 +24,7 @@ from tests.command import foresight
 
 COMMANDS = [
     "demo", "corpus", "plan", "ladder", "fit", "predict", "train",
-    "verify", "transfer", "sample", "report",
+    "verify", "transfer", "sample", "report", "trend", "map",
 ]  # fmt: skip
 
 
