@@ -6,7 +6,7 @@ training sets, 6 sizes) and Pythia at its last checkpoint (8 sizes; tokens are f
 own). Methods: `ours` (both laws, weighed by forward chaining), `direct`, `above chance`,
 `least squares` (a straight line through log(-log a) over log C), `last` (the largest shown run).
 Estimand: mean and median |predicted - observed|, in points, over the tasks that rise on the whole
-ladder (`trend`), and over all; coverage of the 80 and 95 % intervals. Deterministic.
+ladder (`trend`, which thus sees the outcome), and over all; coverage of the 80 and 95 % intervals. Deterministic.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def main() -> int:
               f"+-{100 * case.half_width_95:5.1f} {'in ' if case.inside_95 else 'OUT'} "
               f"{case.weight_direct:.2f} {'rises' if case.rises else '-':6}{case.verdict}",
               flush=True)  # fmt: skip
-    # The intervals' factor was set on c4_original; the other two judge it.
+    # The intervals' factor was set on c4_original, with the others in view: no clean hold-out.
     for source in ("gadre c4_original", "gadre rpj", "pythia"):
         for k in FACTORS:
             chosen = [c for c in cases if c.k == k and c.ladder.startswith(source)]
