@@ -6,7 +6,8 @@ training sets, 6 sizes) and Pythia at its last checkpoint (8 sizes; tokens are f
 own). Methods: `ours` (both laws, weighed by forward chaining), `direct`, `above chance`,
 `least squares` (a straight line through log(-log a) over log C), `last` (the largest shown run).
 Estimand: mean and median |predicted - observed|, in points, over the tasks that rise on the whole
-ladder (`trend`, which thus sees the outcome), and over all; coverage of the 80 and 95 % intervals. Deterministic.
+ladder (`trend`, which thus sees the outcome), and over all; coverage of the 80 and 95 % intervals.
+Deterministic.
 """
 
 from __future__ import annotations
