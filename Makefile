@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -48,6 +48,12 @@ bench-forecast: .venv/.dev
 # The priors of the forecaster from the same tables; writes bench/forecast_priors.json.
 learn-priors: .venv/.dev
 	$(BIN)/python bench/forecast_priors.py
+
+# Trends (false alarms, power), accuracies and loss-to-loss maps on public tables: a few minutes each.
+bench-scores: .venv/.dev
+	$(BIN)/python bench/trend.py
+	$(BIN)/python bench/accuracy.py
+	$(BIN)/python bench/transfer.py
 
 clean:
 	rm -rf .venv runs

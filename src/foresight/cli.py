@@ -35,6 +35,10 @@ Directory = Annotated[
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="pocket, overnight, single-gpu, or a YAML file.")
 ]
+Items = Annotated[
+    int | None,
+    typer.Option(help="Questions behind an accuracy: binomial standard errors where none stand."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Registry = Annotated[
     Path, typer.Option("--registry", help="Directory of registered predictions and outcomes.")
@@ -128,6 +132,13 @@ def fit(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Column that tells recipes apart.")] = None,
     loss: Annotated[str | None, typer.Option(help="Column of the predicted metric.")] = None,
+    accuracy: Annotated[
+        str | None, typer.Option(help="Column of an accuracy (0..1): fit -log of it instead.")
+    ] = None,
+    chance: Annotated[
+        float | None, typer.Option(help="With --accuracy: also try the share above chance.")
+    ] = None,
+    items: Items = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the law to anyone's runs and forecast larger ones: frontier, laws, back-test, verdict.
@@ -142,6 +153,8 @@ def fit(
     planned = _six_n_d(target_params, target_tokens)
     if planned is not None:
         computes.append(planned)
+    if accuracy is not None:
+        return _fit_accuracy(runs, accuracy, group, chance, items, computes, as_json)
     chosen = {"group": group, "loss": loss}
     found = answer(_table(runs, {key: name for key, name in chosen.items() if name}), computes)
     _print(found.to_json(), as_json, lambda: show_answer(console, found))
@@ -274,6 +287,90 @@ def scoreboard(
 
     board = write_scoreboard(directories or [PREDICTIONS], out)
     _print({"page": str(out), **board}, as_json, lambda: show_board(console, board, out))
+
+
+def _fit_accuracy(
+    runs: Path, metric: str, group: str | None, chance: float | None, items: int | None,
+    computes: list[float], as_json: bool,
+) -> None:  # fmt: skip
+    from foresight.forecast import fit_accuracy, read_scores
+    from foresight.views.scores import show_accuracies
+
+    found = fit_accuracy(read_scores(runs, metric, {"group": group}, items), chance)
+    forecasts = [found.predict(one) for one in computes]
+    value = {"metric": metric, "weights": found.weights, "at": [one.to_json() for one in forecasts]}
+    _print(value, as_json, lambda: show_accuracies(console, found, forecasts))
+    if any(one.verdict == "refused" for one in forecasts):
+        raise typer.Exit(3)
+
+
+@app.command()
+def trend(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet, one model per row.")],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Column of a score; may be given several times.")
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Column that orders the models; default: compute, params.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of model families: compared within, never across.")
+    ] = None,
+    stderr: Annotated[str | None, typer.Option(help="Column of standard errors.")] = None,
+    items: Items = None,
+    lower_is_better: Annotated[bool, typer.Option(help="The score is a loss.")] = False,
+    flat_within: Annotated[float, typer.Option(help="Largest change that is still flat.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the simulated null.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Does a score rise or fall with scale, or turn? At most 5 % false alarms of inverse scaling.
+
+    Verdicts: rising (better with scale), falling, u_shaped (falls, then rises), inverted_u, flat,
+    unclear. Needs 4 sizes; a turn needs 6 models.
+    """
+    from foresight.forecast import read_scores
+    from foresight.forecast import trend as judge
+    from foresight.views.scores import show_trends
+
+    chosen = {"scale": scale, "group": group, "stderr": stderr}
+    columns = metric or [""]  # the reader then looks for a usual spelling
+    tables = [read_scores(table, name, chosen, items) for name in columns]
+    found = [
+        judge(one, higher_is_better=not lower_is_better, margin=flat_within, seed=seed)
+        for one in tables
+    ]
+    _print([one.to_json() for one in found], as_json, lambda: show_trends(console, found))
+
+
+@app.command("map")
+def map_losses(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet, one run per row.")],
+    source: Annotated[str, typer.Option("--from", help="Column of the loss that is forecast.")],
+    target: Annotated[str, typer.Option("--to", help="Column of the loss that is wanted.")],
+    at: Annotated[list[float], typer.Option(help="Target FLOPs; may be given several times.")],
+    as_json: AsJson = False,
+) -> None:
+    """Forecast one loss through another: law of the first by compute, map from it to the second.
+
+    Exit code 3 if the runs cannot carry a forecast of the first.
+    """
+    from foresight.forecast import answer, fit_map, read_scores, read_table
+    from foresight.views.scores import show_map
+
+    found = answer(read_table(table, {"loss": source}), at)
+    mapping = fit_map(read_scores(table, source), read_scores(table, target))
+    mapped = [None if one.point is None else mapping.predict(one) for one in found.forecasts]
+    value = {
+        "from": source, "to": target, "law": mapping.summary(), "runs": mapping.runs,
+        "at": [
+            {"compute_flops": first.compute_flops, "from": first.to_json(),
+             "to": second and second.to_json()}
+            for first, second in zip(found.forecasts, mapped, strict=True)
+        ],
+    }  # fmt: skip
+    _print(value, as_json, lambda: show_map(console, mapping, (source, target), found, mapped))
+    if found.refused:
+        raise typer.Exit(3)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import pytest
 from foresight.forecast import PowerLaw, Row
 from foresight.forecast.backtest import centre_and_spread
 from foresight.forecast.draws import student4, student_quantile, uniform, weighted_quantiles
-from foresight.forecast.law import FADING, FLOOR, FORMS, OFFSET, PURE, closed_form, shape
+from foresight.forecast.law import FADING, FLOOR, OFFSET, PURE, closed_form, shape
 from foresight.forecast.posterior import fit_posterior
 from foresight.forecast.priors import LEARNED
 from foresight.forecast.rungs import gather
@@ -115,7 +115,3 @@ def test_deterministic_draws_have_the_right_distribution() -> None:
     values = np.arange(1001.0)
     median = weighted_quantiles(values, np.ones(1001), np.array([0.5]))[0]
     assert median == pytest.approx(500.0)
-
-
-def test_weights_before_any_run_sum_to_one() -> None:
-    assert sum(form.weight for form in FORMS) == pytest.approx(1.0)

@@ -3,6 +3,7 @@
 Imports no torch: a team that trains with something else can use it alone.
 """
 
+from foresight.forecast.accuracy import AccuracyFit, AccuracyForecast, fit_accuracy
 from foresight.forecast.answer import Answer, answer
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
@@ -16,12 +17,17 @@ from foresight.forecast.reasons import Code
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
 from foresight.forecast.registry import Subject, Witnesses, observe, register_fit, register_stated
 from foresight.forecast.registry_audit import verify
+from foresight.forecast.scores import ScoreRow, ScoreTable, read_scores
 from foresight.forecast.table import Row, RunTable
 from foresight.forecast.training_log import TrainingLog
+from foresight.forecast.transfer import LossMap, Mapped, fit_map
+from foresight.forecast.trend import Trend, trend
 from foresight.forecast.verification import Finding, Report, Score, crps_normal
 from foresight.forecast.watch import Look, Reference, Watch
 
 __all__ = [
+    "AccuracyFit",
+    "AccuracyForecast",
     "Answer",
     "Code",
     "Curve",
@@ -33,6 +39,8 @@ __all__ = [
     "LawPoint",
     "Limits",
     "Look",
+    "LossMap",
+    "Mapped",
     "PowerLaw",
     "Reference",
     "Registration",
@@ -40,24 +48,31 @@ __all__ = [
     "Row",
     "RunTable",
     "Score",
+    "ScoreRow",
+    "ScoreTable",
     "Subject",
     "Target",
     "TrainingLog",
+    "Trend",
     "Watch",
     "Witnesses",
     "answer",
     "crps_normal",
     "fit",
+    "fit_accuracy",
+    "fit_map",
     "frontier",
     "judge",
     "observe",
     "predict_curve",
     "read_folder",
+    "read_scores",
     "read_table",
     "register",
     "register_fit",
     "register_in_flight",
     "register_stated",
     "seal_outcome",
+    "trend",
     "verify",
 ]

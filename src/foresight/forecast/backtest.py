@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foresight.forecast.law import FORMS
+from foresight.forecast.law import FORMS, PURE
 from foresight.forecast.posterior import Posterior, fit_posterior
 from foresight.forecast.priors import LEARNED, Prior
 from foresight.forecast.rungs import Rungs
@@ -107,7 +107,9 @@ def fit_stack(rungs: Rungs, prior: Prior = LEARNED) -> Stack:
     """Every law of the stack, weighted by its forward-chaining score."""
     posteriors = tuple(fit_posterior(form, rungs, prior) for form in FORMS)
     scores = np.array([one.log_evidence for one in posteriors])
-    weights = np.array([form.weight for form in FORMS]) * np.exp(scores - scores.max())
+    shared = (1.0 - prior.pure_weight) / (len(FORMS) - 1)
+    before = np.array([prior.pure_weight if form is PURE else shared for form in FORMS])
+    weights = before * np.exp(scores - scores.max())
     return Stack(posteriors, tuple(float(value) for value in weights / weights.sum()))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -75,3 +77,22 @@ def rounded(value: Any, digits: int = 10) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item, digits) for item in value]
     return value
+
+
+def equally_likely(point: float, intervals: Mapping[int, tuple[float, float]], count: int) -> Array:
+    """Rising values (count,) of a positive quantity, known by its median and central intervals.
+
+    Its logarithm is piecewise linear in the normal score through the ends of the intervals, and
+    goes on beyond the widest as between the last two.
+    """
+    scores, logs = [0.0], [math.log(point)]
+    for level, ends in sorted(intervals.items()):
+        score = NormalDist().inv_cdf(0.5 + level / 200)
+        scores = [-score, *scores, score]
+        logs = [math.log(ends[0]), *logs, math.log(ends[1])]
+    u = (np.arange(count) + 0.5) / count
+    z = np.array([NormalDist().inv_cdf(value) for value in u])
+    values = np.interp(z, scores, logs)
+    low = logs[0] + (z - scores[0]) * (logs[1] - logs[0]) / (scores[1] - scores[0])
+    high = logs[-1] + (z - scores[-1]) * (logs[-1] - logs[-2]) / (scores[-1] - scores[-2])
+    return np.asarray(np.exp(np.where(z < scores[0], low, np.where(z > scores[-1], high, values))))

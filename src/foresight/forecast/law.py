@@ -44,21 +44,19 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Form:
-    """A law as the fit sees it: which terms are free, and its weight before any run is seen."""
+    """A law as the fit sees it: which terms are free."""
 
     name: str
     formula: str
     floor: bool
     offset: bool
     fading: bool
-    weight: float
 
 
-FLOOR = Form("floor", "a*C^-b + c", True, False, False, 7 / 24)
-OFFSET = Form("offset", "a*(C+C0)^-b + c", True, True, False, 7 / 24)
-FADING = Form("fading", "(a*C^-b + c)*(1 + (Cf/C)^m)", True, False, True, 7 / 24)
-# No public ladder falls without a floor over several decades (LOG.md): such a law must be earned.
-PURE = Form("pure", "a*C^-b", False, False, False, 1 / 8)
+FLOOR = Form("floor", "a*C^-b + c", True, False, False)
+OFFSET = Form("offset", "a*(C+C0)^-b + c", True, True, False)
+FADING = Form("fading", "(a*C^-b + c)*(1 + (Cf/C)^m)", True, False, True)
+PURE = Form("pure", "a*C^-b", False, False, False)
 FORMS = (FLOOR, OFFSET, FADING, PURE)
 
 

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Prior:
     """`exponent` b: log-normal. `floor_share`: c as a share of the law at the largest rung, Beta.
-    `free_*`: the exponent of the pure power law, whose slope is that of no law with a floor."""
+    `free_*`: the exponent of the pure power law, whose slope is that of no law with a floor;
+    `pure_weight`: how much that law weighs beforehand, the others sharing the rest alike. No
+    public ladder of losses falls without a floor over several decades: there it must be earned."""
 
     exponent_median: float = 0.136
     exponent_sd_log: float = 0.24
@@ -26,9 +28,12 @@ class Prior:
     floor_beta: float = 4.2
     free_exponent_median: float = 0.07
     free_exponent_sd_log: float = 0.5
+    pure_weight: float = 1 / 8
 
 
 LEARNED = Prior()
+ERROR = Prior(0.15, 0.55, 1.0, 2.0, 0.10, 0.8, 1 / 2)
+"""For -log accuracy, whose floor is 0 where a task can be solved: weak, set by hand."""
 PROVENANCE = (
     "Epoch AI's Chinchilla runs, Gadre et al. 2024, Porian et al. 2024, (Mis)Fitting FineWeb, "
     "Marin isoFLOPs, Gemstones, nanochat; make learn-priors"
