@@ -49,7 +49,7 @@ bench-forecast: .venv/.dev
 learn-priors: .venv/.dev
 	$(BIN)/python bench/forecast_priors.py
 
-# Trends (false alarms, power), accuracies and loss-to-loss maps on public tables: a few minutes each.
+# Trends (false alarms, power), accuracies and loss-to-loss maps on public tables.
 bench-scores: .venv/.dev
 	$(BIN)/python bench/trend.py
 	$(BIN)/python bench/accuracy.py

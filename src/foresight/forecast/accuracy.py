@@ -31,8 +31,8 @@ LEVELS = (50, 80, 95)
 DRAWS = 1000
 WIDEN = 2.3
 """Stretches the intervals of log(-log a). Those of `fit` are made for losses; on the C4 ladder of
-Gadre et al. (46 tasks, bench/accuracy.py) their 80 % had to be stretched about so far. The other ladders
-there had been looked at when it was set, so that they are no clean hold-out."""
+Gadre et al. (46 tasks, bench/accuracy.py) their 80 % had to be stretched about so far. The other
+ladders there had been looked at when it was set, so that they are no clean hold-out."""
 MAX_HALF_WIDTH = 0.10
 """A 95 % interval wider than so much accuracy either way is called wide."""
 
