@@ -1,0 +1,452 @@
+"""The pass-rate law of single problems, fitted to counts: a hierarchical binomial model.
+
+For problem i and model m of compute C_m, with u = ln(C / C_centre):
+
+    passes_im ~ Binomial(samples_im, p_im),   -log p_im = exp(a_i - s_i u_m + e_m + d_im),
+    a_i ~ N(mu, tau^2),   s_i ~ N(k + g (a_i - mu), kappa^2),   e_m ~ N(0, jitter^2),
+    d_im ~ N(0, scatter^2).
+
+So -log p of a problem is a power law with its own level and exponent (GPT-4 report, section 3.2,
+has the law for the mean over problems). A model is uniformly better or worse than its compute
+says by e_m, and at one problem by d_im. Zero passes in n samples are a likelihood, never log 0.
+
+Inference is deterministic and needs no Markov chain. Per problem (a_i, s_i) is integrated on a
+grid of its own, placed at its posterior (adaptive quadrature; Pinheiro and Bates 1995); d_im is
+folded into tables of the cell's likelihood. What problems share is found by Fisher scoring with
+the outer product of the problems' scores (Berndt, Hall, Hall and Hausman 1974), then integrated
+by importance sampling in two rounds, the second from the moments of the first. The parts of e
+that look like a level and a slope cannot be told from mu and k by any data: they are integrated
+in closed form, which is what widens forecasts with distance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+STEP = 0.05
+ETAS = np.arange(-9.0, 5.0 + STEP, STEP)
+"""Table points of eta = log(-log p): p from 0.9999 to e^-148."""
+SCATTERS = np.geomspace(0.05, 1.6, 11)
+JITTERS = np.geomspace(0.01, 1.0, 16)
+FREE = 1.0
+TILTS = np.linspace(-5.0, 5.0, 31)
+"""Of the models' deviations, in standard deviations."""
+PRIOR = {
+    "log_tau": (math.log(1.0), 0.7),
+    "coupling": (0.0, 0.05),
+    "log_kappa": (math.log(0.04), 0.8),
+    "log_scatter": (math.log(0.2), 0.7),
+    "log_jitter": (math.log(0.08), 0.8),
+    "log_exponent": (math.log(0.2), 0.6),
+}
+"""Mean and sd; all weak. Those of the exponent hold the report's HumanEval curve and the laws of
+-log accuracy; jitter is in log(-log p): 0.08 is 8 % in -log p."""
+SHARED = 6
+"""Parameters that problems share, besides the models' deviations: mu, log tau, k, g, log kappa,
+log scatter."""
+POINTS = (13, 7)
+WIDTHS = (4.2, 3.7)
+IMPORTANCE = 300
+DRAWS = 2000
+_MU, _TAU, _K, _G, _KAPPA, _SCATTER = range(SHARED)
+_LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class PassPosterior:
+    """Equally weighted draws. Per problem, shape (draws, P): `level` a and `slope` s. Shared,
+    (draws,): `exponent` k, `jitter`, `scatter`, and the `offset` and `tilt` of the fitted
+    models' own deviations. `centre` = ln C_centre; `effective`: importance draws behind it."""
+
+    centre: float
+    level: Array
+    slope: Array
+    offset: Array
+    tilt: Array
+    exponent: Array
+    jitter: Array
+    scatter: Array
+    effective: float
+
+    def log_pass_rate(self, compute_flops: float, seed: int = 0) -> Array:
+        """Draws (draws, P) of the log true pass rates of one new model at a compute."""
+        rng = np.random.default_rng(seed)
+        u = math.log(compute_flops) - self.centre
+        own = self.jitter * rng.standard_normal(len(self.jitter)) - self.offset - self.tilt * u
+        scatter = self.scatter[:, None] * rng.standard_normal(self.level.shape)
+        eta = self.level - self.slope * u + own[:, None] + scatter
+        return np.asarray(-np.exp(np.minimum(eta, 30.0)))
+
+
+def fit_pass_law(passes: Array, samples: Array, compute: Array, seed: int = 0) -> PassPosterior:
+    """Posterior of the law given counts (P, M), of which samples may be 0, and compute (M,).
+
+    Needs two models of different compute; `capability` asks for more.
+    """
+    return _Sampler(passes, samples, compute).run(np.random.default_rng(seed))
+
+
+class _Tables:
+    """Log likelihood of every distinct (passes, samples) over eta, per scatter; differences of
+    log likelihood beyond 690 count as that."""
+
+    def __init__(self, passes: Array, samples: Array) -> None:
+        pairs = np.stack([passes.ravel(), samples.ravel()], axis=1)
+        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        # (M, P, 1), as offsets into a raveled table.
+        self.row = (inverse.reshape(passes.shape).T * len(ETAS))[:, :, None]
+        # A binomial of n samples is at least 1 / sqrt(0.65 n) wide in eta.
+        finer = max(1, math.ceil(STEP * math.sqrt(0.65 * samples.max())))
+        fine = ETAS[0] + STEP / finer * np.arange((len(ETAS) - 1) * finer + 1)
+        log_p = -np.exp(fine)
+        logs = unique[:, :1] * log_p + (unique[:, 1:] - unique[:, :1]) * np.log(-np.expm1(log_p))
+        top = logs.max(axis=1, keepdims=True)
+        likelihood = np.exp(logs - top)
+        tables = []
+        for scatter in SCATTERS:
+            kernel = np.exp(-0.5 * ((fine[:, None] - ETAS) / scatter) ** 2)
+            kernel /= kernel.sum(axis=0)
+            tables.append(top + np.log(np.maximum(likelihood @ kernel, 1e-300)))
+        self.tables = np.stack(tables)
+        self.log_step = math.log(SCATTERS[1] / SCATTERS[0])
+
+    def at(self, log_scatter: float) -> tuple[Array, Array]:
+        """The raveled table at a scatter, and its derivative by log scatter."""
+        place = (log_scatter - math.log(SCATTERS[0])) / self.log_step
+        place = min(max(place, 0.0), len(SCATTERS) - 1.000001)
+        low = int(place)
+        t = place - low
+        # Cubic convolution (Keys 1981): a kink at a table would hold the search there.
+        weight = np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
+                           t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]) / 2  # fmt: skip
+        slope = np.array([-1 + 4 * t - 3 * t**2, -10 * t + 9 * t**2,
+                          1 + 8 * t - 9 * t**2, -2 * t + 3 * t**2]) / 2  # fmt: skip
+        near = self.tables[np.clip(np.arange(low - 1, low + 3), 0, len(SCATTERS) - 1)]
+        value, derivative = np.tensordot(np.stack([weight, slope]), near, axes=1)
+        return value.ravel(), derivative.ravel() / self.log_step
+
+
+@dataclass(frozen=True)
+class _Guide:
+    """Normal stand-ins of the problems' likelihoods of (level, slope), which place the grids:
+    `precision` (P, 2, 2), and precision times mean `pull` (P, 2)."""
+
+    precision: Array
+    pull: Array
+
+
+@dataclass
+class _Nodes:
+    """Grids of (level, slope), one per problem: (P, Q) each, and the log area of a cell (P,)."""
+
+    level: Array
+    slope: Array
+    log_area: Array
+    half_cell: tuple[Array, Array, Array]
+    """Half-steps of the grid: level by level, slope by level, slope by slope; (P,) each."""
+
+
+class _Sampler:
+    """Everything that is fixed for one table of counts."""
+
+    def __init__(self, passes: Array, samples: Array, compute: Array) -> None:
+        x = np.log(compute)
+        self.centre = float(x.mean())
+        self.u = x - self.centre
+        self.spread = float(self.u @ self.u)
+        self.models = len(x)
+        line = np.stack([np.ones(self.models), self.u], axis=1)
+        # Deviations of the models orthogonal to a level and a slope: (M, M - 2).
+        self.basis = np.linalg.qr(line, mode="complete")[0][:, 2:]
+        self.tables = _Tables(passes, samples)
+        self.dimensions = SHARED + self.models - 2
+        # Smoothed rates: a start for the search, nothing more.
+        eta = np.log(-np.log((passes + 0.5) / (samples + 1.0)))
+        mean = np.average(eta, axis=0, weights=samples + 1e-9)
+        start = np.zeros(self.dimensions)
+        start[_MU], start[_K] = mean.mean(), -float(self.u @ mean) / self.spread
+        start[_TAU], start[_KAPPA] = PRIOR["log_tau"][0], PRIOR["log_kappa"][0]
+        start[_SCATTER] = PRIOR["log_scatter"][0]
+        self.start = start
+        self.problems = passes.shape[0]
+
+    # -- densities -------------------------------------------------------------------------
+
+    def log_cells(self, psi: Array, nodes: _Nodes) -> Array:
+        """Log density of every grid point, (P, Q): prior times likelihood."""
+        table, _ = self.tables.at(float(psi[_SCATTER]))
+        total = self._log_hierarchy(psi, nodes)
+        deviation = self.basis @ psi[SHARED:]
+        for model in range(self.models):
+            eta = nodes.level - self.u[model] * nodes.slope + deviation[model]
+            at, share = _place(eta)
+            at += self.tables.row[model]
+            low = table[at]
+            total += low + share * (table[at + 1] - low)
+        return total
+
+    def _log_hierarchy(self, psi: Array, nodes: _Nodes) -> Array:
+        z, y = self._standard(psi, nodes)
+        return np.asarray(-0.5 * (z * z + y * y) - (psi[_TAU] + psi[_KAPPA] + _LOG_2PI))
+
+    def _standard(self, psi: Array, nodes: _Nodes) -> tuple[Array, Array]:
+        z = (nodes.level - psi[_MU]) / math.exp(psi[_TAU])
+        expected = psi[_K] + psi[_G] * (nodes.level - psi[_MU])
+        return z, (nodes.slope - expected) / math.exp(psi[_KAPPA])
+
+    def log_prior(self, psi: Array) -> tuple[float, Array, Array]:
+        """Log prior of psi, its gradient, and the diagonal of its (approximate) curvature."""
+        value, gradient, curvature = 0.0, np.zeros_like(psi), np.full_like(psi, 1e-6)
+        for at, name in (
+            (_TAU, "log_tau"), (_G, "coupling"), (_KAPPA, "log_kappa"), (_SCATTER, "log_scatter"),
+        ):  # fmt: skip
+            mean, sd = PRIOR[name]
+            z = (psi[at] - mean) / sd
+            value, gradient[at], curvature[at] = value - 0.5 * z * z, -z / sd, 1 / sd**2
+        # What the law adds for the deviations is `_mixture`; here they are nearly free.
+        z = psi[SHARED:] / FREE
+        gradient[SHARED:], curvature[SHARED:] = -z / FREE, FREE**-2
+        return value - 0.5 * float(z @ z), gradient, curvature
+
+    def _mixture(self, psi: Array) -> tuple[Array, float, Array]:
+        """Log weights of (jitters, tilts) given the deviations and the fitted exponent, their
+        log sum, and the law's exponents there: the fitted one and the tilt of the deviations."""
+        exponent = psi[_K] + TILTS * JITTERS[:, None] / math.sqrt(self.spread)
+        positive = np.maximum(exponent, 1e-9)  # of density 0, as good as
+        squares = float(psi[SHARED:] @ psi[SHARED:]) / JITTERS**2
+        logs = -0.5 * squares - (self.models - 2) * np.log(JITTERS)
+        mean, sd = PRIOR["log_jitter"]
+        logs -= 0.5 * ((np.log(JITTERS) - mean) / sd) ** 2
+        mean, sd = PRIOR["log_exponent"]
+        z = (np.log(positive) - mean) / sd
+        grid = logs[:, None] - 0.5 * (TILTS**2 + z * z) - np.log(positive)
+        top = grid.max()
+        return grid, float(top + np.log(np.exp(grid - top).sum())), positive
+
+    def log_posterior(self, psi: Array, guide: _Guide) -> float:
+        nodes = self.nodes(psi, guide)
+        logs = self.log_cells(psi, nodes)
+        top = logs.max(axis=1)
+        evidence = np.log(np.exp(logs - top[:, None]).sum(axis=1)) + top + nodes.log_area
+        return float(evidence.sum()) + self.log_prior(psi)[0]
+
+    def scores(self, psi: Array, guide: _Guide) -> Array:
+        """Derivatives of every problem's log evidence by psi, (P, dimensions)."""
+        nodes = self.nodes(psi, guide)
+        logs = self.log_cells(psi, nodes)
+        weight = _normalised(logs)
+        z, y = self._standard(psi, nodes)
+        tau, kappa = math.exp(psi[_TAU]), math.exp(psi[_KAPPA])
+        result = np.zeros((self.problems, self.dimensions))
+
+        def mean(value: Array) -> Array:
+            return np.asarray((weight * value).sum(axis=1))
+
+        result[:, _MU] = mean(z / tau - y * psi[_G] / kappa)
+        result[:, _TAU] = mean(z * z - 1)
+        result[:, _K] = mean(y / kappa)
+        result[:, _G] = mean(y * z) * tau / kappa
+        result[:, _KAPPA] = mean(y * y - 1)
+        table, by_scatter = self.tables.at(float(psi[_SCATTER]))
+        deviation = self.basis @ psi[SHARED:]
+        slopes = np.empty((self.problems, self.models))
+        for model in range(self.models):
+            eta = nodes.level - self.u[model] * nodes.slope + deviation[model]
+            at, share = _place(eta)
+            at += self.tables.row[model]
+            slopes[:, model] = mean(table[at + 1] - table[at]) / STEP
+            low = by_scatter[at]
+            result[:, _SCATTER] += mean(low + share * (by_scatter[at + 1] - low))
+        result[:, SHARED:] = slopes @ self.basis
+        return result
+
+    # -- the search and the sampling ---------------------------------------------------------
+
+    def nodes(self, psi: Array, guide: _Guide, points: tuple[int, int] = POINTS) -> _Nodes:
+        """A grid per problem about its posterior at psi, were its likelihood the guide's."""
+        precision, pull = self._hierarchy(psi)
+        inverse = guide.precision + precision
+        covariance = np.linalg.inv(inverse)
+        middle = np.einsum("pij,pj->pi", covariance, guide.pull + pull)
+        root = np.sqrt(covariance[:, 0, 0])
+        shear = covariance[:, 0, 1] / root
+        rest = 1.0 / np.sqrt(inverse[:, 1, 1])
+        return _grid(middle, WIDTHS[0] * root, WIDTHS[0] * shear, WIDTHS[1] * rest, points)
+
+    def _hierarchy(self, psi: Array) -> tuple[Array, Array]:
+        """Precision (2, 2) of (level, slope) under the hierarchy, and precision times mean."""
+        tau, kappa, g = math.exp(-2 * psi[_TAU]), math.exp(-2 * psi[_KAPPA]), psi[_G]
+        precision = np.array([[tau + g * g * kappa, -g * kappa], [-g * kappa, kappa]])
+        return precision, precision @ psi[[_MU, _K]]
+
+    def guided(self, psi: Array, guide: _Guide, points: tuple[int, int] = POINTS) -> _Guide:
+        """The guide whose posterior at psi has the moments that the likelihood gives."""
+        nodes = self.nodes(psi, guide, points)
+        weight = _normalised(self.log_cells(psi, nodes))
+        at = np.stack([nodes.level, nodes.slope], axis=2)
+        middle = np.einsum("pq,pqi->pi", weight, at)
+        around = at - middle[:, None]
+        covariance = np.einsum("pq,pqi,pqj->pij", weight, around, around)
+        # A posterior narrower than the grid's step looks like a point: half a step then.
+        covariance[:, 0, 0] += 0.25 * nodes.half_cell[0] ** 2
+        covariance[:, 1, 1] += 0.25 * nodes.half_cell[2] ** 2
+        prior, pull = self._hierarchy(psi)
+        values, vectors = np.linalg.eigh(np.linalg.inv(covariance) - prior)
+        # Skewed posteriors can be wider than the hierarchy: no information then.
+        values = np.maximum(values, 0.0)
+        precision = np.einsum("pik,pk,pjk->pij", vectors, values, vectors)
+        return _Guide(precision, np.einsum("pij,pj->pi", precision + prior, middle) - pull)
+
+    def mode(self) -> tuple[Array, Array, _Guide]:
+        """psi at the mode, its covariance, and the guide there."""
+        psi = self.start
+        guide = _Guide(np.zeros((self.problems, 2, 2)), np.zeros((self.problems, 2)))
+        guide = self.guided(psi, guide, (41, 9))
+        for _ in range(4):
+            guide = self.guided(psi, guide)
+            psi, covariance, moved = self._climb(psi, guide)
+            if moved < 0.3:
+                break
+        return psi, covariance, self.guided(psi, guide)
+
+    def _climb(self, psi: Array, guide: _Guide) -> tuple[Array, Array, float]:
+        """Damped scoring on fixed grids; how far it went, in standard deviations."""
+        first, damping = psi, 1e-3
+        value = self.log_posterior(psi, guide)
+        for _ in range(12):
+            scores = self.scores(psi, guide)
+            _, gradient, curvature = self.log_prior(psi)
+            total = scores.sum(axis=0) + gradient
+            # Fisher scoring needs centred scores: at the mode their sum is the prior's pull.
+            information = scores.T @ scores + np.diag(curvature)
+            for _ in range(6):
+                step = np.linalg.solve(information + damping * np.diag(np.diag(information)), total)
+                trial = psi + np.clip(step, -1.0, 1.0)
+                trial_value = self.log_posterior(trial, guide)
+                if trial_value >= value - 1e-9:
+                    break
+                damping = max(10 * damping, 0.1)
+            else:
+                break
+            psi, gain, value, damping = trial, trial_value - value, trial_value, damping / 10
+            if gain < 0.02:
+                break
+        scores = self.scores(psi, guide)
+        information = scores.T @ scores + np.diag(self.log_prior(psi)[2])
+        moved = psi - first
+        return psi, np.linalg.inv(information), math.sqrt(float(moved @ information @ moved))
+
+    def run(self, rng: np.random.Generator) -> PassPosterior:
+        psi, covariance, guide = self.mode()
+        draws, weight = self._importance(psi, covariance, guide, rng)
+        effective = 1.0 / float((weight**2).sum())
+        return self._draw(draws, weight, guide, effective, rng)
+
+    def _proposals(self, psi: Array, covariance: Array) -> tuple[Array, Array, Array]:
+        """Per jitter: its probability, and mean and covariance of psi given it, were the
+        likelihood normal."""
+        deviation, part = psi[SHARED:], covariance[SHARED:, SHARED:]
+        logs = -0.5 * ((np.log(JITTERS) - PRIOR["log_jitter"][0]) / PRIOR["log_jitter"][1]) ** 2
+        means, covariances = [], []
+        for at, jitter in enumerate(JITTERS):
+            total = part + jitter**2 * np.eye(len(part))
+            gain = np.linalg.solve(total, covariance[SHARED:]).T
+            logs[at] -= 0.5 * float(deviation @ np.linalg.solve(total, deviation))
+            logs[at] -= 0.5 * float(np.linalg.slogdet(total)[1])
+            means.append(psi - gain @ deviation)
+            covariances.append(covariance - gain @ covariance[SHARED:])
+        weight = np.exp(logs - logs.max())
+        return weight / weight.sum(), np.stack(means), np.stack(covariances)
+
+    def _importance(
+        self, psi: Array, covariance: Array, guide: _Guide, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Draws (IMPORTANCE, dimensions) of psi and their weights. The proposal is a mixture over
+        jitters of Student t with 8 degrees of freedom."""
+        share, means, covariances = self._proposals(psi, covariance)
+        roots = np.linalg.cholesky(covariances)
+        positions = (np.arange(IMPORTANCE) + 0.5) / IMPORTANCE
+        part = np.minimum(np.searchsorted(np.cumsum(share), positions), len(share) - 1)
+        normal = rng.standard_normal((IMPORTANCE, self.dimensions))
+        normal *= np.sqrt(8.0 / rng.chisquare(8.0, IMPORTANCE))[:, None]
+        draws = means[part] + np.einsum("nij,nj->ni", roots[part], normal)
+        density = np.zeros(IMPORTANCE)
+        for one in range(len(share)):
+            z = np.linalg.solve(roots[one], (draws - means[one]).T)
+            scale = np.log(np.diag(roots[one])).sum()
+            density += share[one] * np.exp(
+                -0.5 * (8.0 + self.dimensions) * np.log1p((z * z).sum(axis=0) / 8.0) - scale
+            )
+        logs = np.array([self.log_posterior(one, guide) + self._mixture(one)[1] for one in draws])
+        logs -= np.log(density)
+        weight = np.exp(logs - logs.max())
+        return draws, weight / weight.sum()
+
+    def _draw(
+        self, psi: Array, weight: Array, guide: _Guide, effective: float, rng: np.random.Generator
+    ) -> PassPosterior:
+        positions = (np.arange(DRAWS) + 0.5) / DRAWS
+        chosen = np.minimum(np.searchsorted(np.cumsum(weight), positions), len(psi) - 1)
+        level, slope = np.empty((2, DRAWS, self.problems))
+        for one in np.unique(chosen):
+            rows = np.flatnonzero(chosen == one)
+            level[rows], slope[rows] = self._problems(psi[one], guide, len(rows), rng)
+        exponent, jitter = np.empty((2, DRAWS))
+        for row, one in enumerate(chosen):
+            logs, total, exponents = self._mixture(psi[one])
+            cells = np.cumsum(np.exp(logs - total).ravel())
+            cell = min(int(np.searchsorted(cells, rng.random() * cells[-1])), logs.size - 1)
+            jitter[row], exponent[row] = JITTERS[cell // len(TILTS)], exponents.ravel()[cell]
+        offset = jitter / math.sqrt(self.models) * rng.standard_normal(DRAWS)
+        scatter = np.exp(np.clip(psi[chosen, _SCATTER], *np.log(SCATTERS[[0, -1]])))
+        tilt = exponent - psi[chosen, _K]
+        return PassPosterior(
+            self.centre, level, slope, offset, tilt, exponent, jitter, scatter, effective
+        )
+
+    def _problems(
+        self, psi: Array, guide: _Guide, count: int, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Draws (count, P) of level and slope: grid points by weight, even inside their cells."""
+        nodes = self.nodes(psi, guide)
+        cells = np.cumsum(_normalised(self.log_cells(psi, nodes)), axis=1)  # (P, Q)
+        u = rng.random((count, self.problems, 1))
+        at = np.minimum((cells < u).sum(axis=2), cells.shape[1] - 1)  # (count, P)
+        row = np.arange(self.problems)
+        a, b = rng.uniform(-1.0, 1.0, (2, count, self.problems))
+        ll, ls, ss = nodes.half_cell
+        return nodes.level[row, at] + a * ll, nodes.slope[row, at] + a * ls + b * ss
+
+
+def _place(eta: Array) -> tuple[Index, Array]:
+    """Table index below eta and the share of the step above it; ends stand for what is beyond."""
+    place = np.clip((eta - ETAS[0]) / STEP, 0.0, len(ETAS) - 1.001)
+    at = place.astype(np.intp)
+    return at, place - at
+
+
+def _normalised(logs: Array) -> Array:
+    weight = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+
+def _grid(
+    middle: Array, level: Array, shear: Array, slope: Array, points: tuple[int, int]
+) -> _Nodes:
+    """Sheared grids about `middle` (P, 2), of the given half-widths (P,)."""
+    a, b = np.meshgrid(np.linspace(-1, 1, points[0]), np.linspace(-1, 1, points[1]))
+    a, b = a.ravel(), b.ravel()
+    along, across = points[0] - 1.0, points[1] - 1.0
+    return _Nodes(
+        middle[:, :1] + level[:, None] * a,
+        middle[:, 1:] + shear[:, None] * a + slope[:, None] * b,
+        np.log(2 * level / along) + np.log(2 * slope / across),
+        (level / along, shear / along, slope / across),
+    )
