@@ -23,7 +23,7 @@ from foresight.runs import Run
 from tests.command import foresight
 
 COMMANDS = [
-    "demo", "corpus", "plan", "ladder", "fit", "predict", "train",
+    "demo", "corpus", "plan", "ladder", "fit", "capability", "predict", "train",
     "verify", "transfer", "sample", "report",
 ]  # fmt: skip
 

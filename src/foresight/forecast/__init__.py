@@ -4,6 +4,8 @@ Imports no torch: a team that trains with something else can use it alone.
 """
 
 from foresight.forecast.answer import Answer, answer
+from foresight.forecast.capability import CapabilityAnswer, capability
+from foresight.forecast.counts import Counts, read_counts
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
 from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
@@ -16,7 +18,9 @@ from foresight.forecast.verification import Finding, Report, Score, crps_normal,
 
 __all__ = [
     "Answer",
+    "CapabilityAnswer",
     "Code",
+    "Counts",
     "Curve",
     "Finding",
     "Fit",
@@ -33,11 +37,13 @@ __all__ = [
     "Score",
     "Target",
     "answer",
+    "capability",
     "crps_normal",
     "fit",
     "frontier",
     "judge",
     "predict_curve",
+    "read_counts",
     "read_table",
     "register",
     "seal_outcome",

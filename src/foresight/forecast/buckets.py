@@ -35,13 +35,13 @@ class Buckets:
     def count(self) -> int:
         return int(self.of.max()) + 1
 
-    def observed(self, bucket: int) -> NDArray[np.float64]:
-        """Unbiased mean pass rate (M,) of a bucket by model, nan where nothing was sampled."""
-        inside = self.of == bucket
-        passes, samples = self.passes[inside], self.samples[inside]
-        rates = np.where(samples > 0, passes / np.maximum(samples, 1), np.nan)
+    def observed(self, problems: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Mean pass rate (M,) of some problems by model, nan where nothing was sampled: unbiased
+        for buckets, since these samples assigned none."""
+        passes, samples = self.passes[problems], self.samples[problems]
         seen = (samples > 0).sum(axis=0)
-        return np.where(seen > 0, np.nansum(rates, axis=0) / np.maximum(seen, 1), np.nan)
+        rates = passes / np.maximum(samples, 1)
+        return np.where(seen > 0, rates.sum(axis=0) / np.maximum(seen, 1), np.nan)
 
 
 def assign_buckets(counts: Counts, buckets: int, seed: int = 0) -> Buckets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ COUNT_FIELDS: dict[str, tuple[str, ...]] = {
     "tokens": FIELDS["tokens"],
 }  # fmt: skip
 """Spellings of each field, the preferred first. A column `n` counts samples here, not params."""
+_TABLES = ("passes", "samples", "assign_passes", "assign_samples")
 _MARKS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -63,11 +64,20 @@ class Counts:
 
     def take_models(self, keep: slice) -> Counts:
         """The counts of some of the models."""
-        return Counts(
-            self.problems, self.models[keep], self.compute[keep], self.passes[:, keep],
-            self.samples[:, keep], self.assign_passes[:, keep], self.assign_samples[:, keep],
-            self.remarks,
-        )  # fmt: skip
+        return replace(
+            self,
+            models=self.models[keep],
+            compute=self.compute[keep],
+            **{name: getattr(self, name)[:, keep] for name in _TABLES},
+        )
+
+    def with_all_samples(self) -> Counts:
+        """The rows that assign added to the others, for what no assignment can bend."""
+        return replace(
+            self,
+            passes=self.passes + self.assign_passes,
+            samples=self.samples + self.assign_samples,
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ def read_counts(path: Path) -> Counts:
 
     Columns: problem, passes, samples; compute (FLOPs), or params and tokens (C = 6 N D);
     optional model (without it one compute is one model) and assign (1 or true: the row assigns
-    difficulty buckets and is not fitted).
+    difficulty buckets, and no observed mean of a bucket is taken from it).
 
     Raises UserError naming file, row and field: counts that are no whole numbers, more passes
     than samples, no samples, the same pair twice, one model at two computes, fewer than three
@@ -120,7 +130,7 @@ def read_counts(path: Path) -> Counts:
                 f"{compute:.6g} in {first}; expected one compute per model"
             )
         rows.append(row)
-    return _gather(path, rows, tuple(remarks))
+    return _gather(path, rows, "model" in columns.names, tuple(remarks))
 
 
 def _row(at: str, fields: Mapping[str, Any], unit: float) -> tuple[_Row, str | None]:
@@ -149,13 +159,14 @@ def _whole(at: str, field: str, value: Any) -> int:
     return int(number)
 
 
-def _gather(path: Path, rows: Sequence[_Row], remarks: tuple[str, ...]) -> Counts:
+def _gather(
+    path: Path, rows: Sequence[_Row], given_models: bool, remarks: tuple[str, ...]
+) -> Counts:
     computes = {row.model: row.compute for row in rows}
-    fitted = {row.model for row in rows if not row.assign}
-    if len(fitted) < MIN_MODELS:
+    if len(computes) < MIN_MODELS:
         raise UserError(
-            f"{path}, field {'compute_flops' if len(computes) == len(fitted) else 'assign'}: "
-            f"{len(fitted)} models to fit; expected at least {MIN_MODELS}"
+            f"{path}, field {'model' if given_models else 'compute_flops'}: {len(computes)} "
+            f"models; expected at least {MIN_MODELS}"
         )
     # Sorted: the order of rows in a file must not change a forecast.
     models = sorted(computes, key=lambda name: (computes[name], name))

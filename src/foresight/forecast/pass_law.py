@@ -56,7 +56,7 @@ SHARED = 7
 log scatter, log link."""
 POINTS = (13, 7)
 WIDTHS = (4.2, 3.7)
-IMPORTANCE = 300
+ROUNDS = (200, 300)
 DRAWS = 2000
 _MU, _TAU, _K, _G, _KAPPA, _SCATTER, _LINK = range(SHARED)
 _LOG_2PI = math.log(2 * math.pi)
@@ -79,15 +79,24 @@ class PassPosterior:
     link: Array
     effective: float
 
+    def law(self, compute_flops: float) -> Array:
+        """Draws (draws, P) of log pass rates under the law, without any model's own deviation."""
+        own = -self.offset - self.tilt * (math.log(compute_flops) - self.centre)
+        power, _ = log_power(self._eta(compute_flops, own), self.link[:, None])
+        return np.asarray(-np.exp(np.minimum(power, 30.0)))
+
     def log_pass_rate(self, compute_flops: float, seed: int = 0) -> Array:
         """Draws (draws, P) of the log true pass rates of one new model at a compute."""
         rng = np.random.default_rng(seed)
-        u = math.log(compute_flops) - self.centre
-        own = self.jitter * rng.standard_normal(len(self.jitter)) - self.offset - self.tilt * u
-        eta = self.level - self.slope * u + own[:, None]
-        power, _ = log_power(eta, self.link[:, None])
+        own = self.jitter * rng.standard_normal(len(self.jitter)) - self.offset
+        own -= self.tilt * (math.log(compute_flops) - self.centre)
+        power, _ = log_power(self._eta(compute_flops, own), self.link[:, None])
         scatter = self.scatter[:, None] * rng.standard_normal(self.level.shape)
         return np.asarray(-np.exp(np.minimum(power + scatter, 30.0)))
+
+    def _eta(self, compute_flops: float, own: Array) -> Array:
+        u = math.log(compute_flops) - self.centre
+        return np.asarray(self.level - self.slope * u + own[:, None])
 
 
 def fit_pass_law(passes: Array, samples: Array, compute: Array, seed: int = 0) -> PassPosterior:
@@ -120,33 +129,49 @@ class _Tables:
             kernel /= kernel.sum(axis=0)
             tables.append(top + np.log(np.maximum(likelihood @ kernel, 1e-300)))
         self.tables = np.stack(tables)
-        self.log_step = math.log(SCATTERS[1] / SCATTERS[0])
 
-    def at(self, log_scatter: float, log_link: float) -> tuple[Array, Array, Array]:
-        """The raveled table over eta at a scatter and a link, and its derivatives by their
-        logs."""
+    def at(self, log_scatter: float, log_link: float) -> Array:
+        """The raveled table over eta at a scatter and a link."""
+        value, _ = log_power(ETAS, math.exp(log_link))
+        near, weights, _ = _cubic((value - LOGS[0]) / STEP, len(LOGS))
+        return _blend(self._scattered(log_scatter)[0], near, weights).ravel()
+
+    def slopes(self, log_scatter: float, log_link: float) -> tuple[Array, Array]:
+        """Derivatives of `at` by the logs of scatter and link."""
         by_log, by_scatter = self._scattered(log_scatter)
         value, by_link = log_power(ETAS, math.exp(log_link))
-        at, share = _place(value, LOGS)
-        low, step = by_log[:, at], by_log[:, at + 1] - by_log[:, at]
-        scatter = by_scatter[:, at] + share * (by_scatter[:, at + 1] - by_scatter[:, at])
-        link = step / STEP * by_link
-        return (low + share * step).ravel(), scatter.ravel(), link.ravel()
+        near, weights, slopes = _cubic((value - LOGS[0]) / STEP, len(LOGS))
+        link = _blend(by_log, near, slopes * (by_link / STEP))
+        return _blend(by_scatter, near, weights).ravel(), link.ravel()
 
     def _scattered(self, log_scatter: float) -> tuple[Array, Array]:
         """The table over log(-log p) at a scatter, and its derivative by log scatter."""
-        place = (log_scatter - math.log(SCATTERS[0])) / self.log_step
-        place = min(max(place, 0.0), len(SCATTERS) - 1.000001)
-        low = int(place)
-        t = place - low
-        # Cubic convolution (Keys 1981): a kink at a table would hold the search there.
-        weight = np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
-                           t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]) / 2  # fmt: skip
-        slope = np.array([-1 + 4 * t - 3 * t**2, -10 * t + 9 * t**2,
-                          1 + 8 * t - 9 * t**2, -2 * t + 3 * t**2]) / 2  # fmt: skip
-        near = self.tables[np.clip(np.arange(low - 1, low + 3), 0, len(SCATTERS) - 1)]
-        value, derivative = np.tensordot(np.stack([weight, slope]), near, axes=1)
-        return np.asarray(value), np.asarray(derivative) / self.log_step
+        step = math.log(SCATTERS[1] / SCATTERS[0])
+        place = np.array([(log_scatter - math.log(SCATTERS[0])) / step])
+        near, weights, slopes = _cubic(place, len(SCATTERS))
+        both = np.stack([weights[:, 0], slopes[:, 0] / step])
+        value, derivative = np.tensordot(both, self.tables[near[:, 0]], axes=1)
+        return np.asarray(value), np.asarray(derivative)
+
+
+def _cubic(place: Array, count: int) -> tuple[Index, Array, Array]:
+    """Cubic convolution (Keys 1981) at places (k,) in units of the step of `count` points: the
+    four points near, their weights, and the weights' derivatives, (4, k) each. Linear
+    interpolation has kinks, and they would hold the search."""
+    place = np.clip(place, 0.0, count - 1.000001)
+    low = place.astype(np.intp)
+    t = place - low
+    weights = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
+    slopes = [4 * t - 1 - 3 * t**2, 9 * t**2 - 10 * t, 1 + 8 * t - 9 * t**2, 3 * t**2 - 2 * t]
+    near = np.clip(low + np.arange(-1, 3)[:, None], 0, count - 1)
+    return near, np.stack(weights) / 2, np.stack(slopes) / 2
+
+
+def _blend(table: Array, near: Index, weights: Array) -> Array:
+    total = table[:, near[0]] * weights[0]
+    for one in range(1, 4):
+        total += table[:, near[one]] * weights[one]
+    return total
 
 
 @dataclass(frozen=True)
@@ -198,12 +223,12 @@ class _Sampler:
 
     def log_cells(self, psi: Array, nodes: _Nodes) -> Array:
         """Log density of every grid point, (P, Q): prior times likelihood."""
-        table, _, _ = self.tables.at(float(psi[_SCATTER]), float(psi[_LINK]))
+        table = self.tables.at(psi[_SCATTER], psi[_LINK])
         total = self._log_hierarchy(psi, nodes)
         deviation = self.basis @ psi[SHARED:]
         for model in range(self.models):
             eta = nodes.level - self.u[model] * nodes.slope + deviation[model]
-            at, share = _place(eta, ETAS)
+            at, share = _place(eta)
             at += self.tables.row[model]
             low = table[at]
             total += low + share * (table[at + 1] - low)
@@ -272,12 +297,13 @@ class _Sampler:
         result[:, _K] = mean(y / kappa)
         result[:, _G] = mean(y * z) * tau / kappa
         result[:, _KAPPA] = mean(y * y - 1)
-        table, *others = self.tables.at(float(psi[_SCATTER]), float(psi[_LINK]))
+        table = self.tables.at(psi[_SCATTER], psi[_LINK])
+        others = self.tables.slopes(psi[_SCATTER], psi[_LINK])
         deviation = self.basis @ psi[SHARED:]
         slopes = np.empty((self.problems, self.models))
         for model in range(self.models):
             eta = nodes.level - self.u[model] * nodes.slope + deviation[model]
-            at, share = _place(eta, ETAS)
+            at, share = _place(eta)
             at += self.tables.row[model]
             slopes[:, model] = mean(table[at + 1] - table[at]) / STEP
             for column, other in zip((_SCATTER, _LINK), others, strict=True):
@@ -364,9 +390,21 @@ class _Sampler:
 
     def run(self, rng: np.random.Generator) -> PassPosterior:
         psi, covariance, guide = self.mode()
-        draws, weight = self._importance(psi, covariance, guide, rng)
+        proposals = self._proposals(psi, covariance)
+        draws, weight = self._importance(proposals, guide, ROUNDS[0], rng)
+        # The second round adds a part with the moments of the first, where it has draws enough.
         effective = 1.0 / float((weight**2).sum())
-        return self._draw(draws, weight, guide, effective, rng)
+        middle = weight @ draws
+        share = effective / (effective + 2 * self.dimensions)
+        around = (draws - middle) * np.sqrt(weight)[:, None]
+        covariance = share * around.T @ around + (1 - share) * covariance
+        proposals = (
+            np.append(0.5 * proposals[0], 0.5),
+            np.concatenate([proposals[1], middle[None]]),
+            np.concatenate([proposals[2], covariance[None]]),
+        )
+        draws, weight = self._importance(proposals, guide, ROUNDS[1], rng)
+        return self._draw(draws, weight, guide, 1.0 / float((weight**2).sum()), rng)
 
     def _proposals(self, psi: Array, covariance: Array) -> tuple[Array, Array, Array]:
         """Per jitter: its probability, and mean and covariance of psi given it, were the
@@ -385,18 +423,22 @@ class _Sampler:
         return weight / weight.sum(), np.stack(means), np.stack(covariances)
 
     def _importance(
-        self, psi: Array, covariance: Array, guide: _Guide, rng: np.random.Generator
+        self,
+        proposals: tuple[Array, Array, Array],
+        guide: _Guide,
+        count: int,
+        rng: np.random.Generator,
     ) -> tuple[Array, Array]:
-        """Draws (IMPORTANCE, dimensions) of psi and their weights. The proposal is a mixture over
-        jitters of Student t with 8 degrees of freedom."""
-        share, means, covariances = self._proposals(psi, covariance)
+        """Draws (count, dimensions) of psi and their weights. The proposal is a mixture of
+        Student t with 8 degrees of freedom: shares, means and covariances."""
+        share, means, covariances = proposals
         roots = np.linalg.cholesky(covariances)
-        positions = (np.arange(IMPORTANCE) + 0.5) / IMPORTANCE
+        positions = (np.arange(count) + 0.5) / count
         part = np.minimum(np.searchsorted(np.cumsum(share), positions), len(share) - 1)
-        normal = rng.standard_normal((IMPORTANCE, self.dimensions))
-        normal *= np.sqrt(8.0 / rng.chisquare(8.0, IMPORTANCE))[:, None]
+        normal = rng.standard_normal((count, self.dimensions))
+        normal *= np.sqrt(8.0 / rng.chisquare(8.0, count))[:, None]
         draws = means[part] + np.einsum("nij,nj->ni", roots[part], normal)
-        density = np.zeros(IMPORTANCE)
+        density = np.zeros(count)
         for one in range(len(share)):
             z = np.linalg.solve(roots[one], (draws - means[one]).T)
             scale = np.log(np.diag(roots[one])).sum()
@@ -427,8 +469,16 @@ class _Sampler:
         scatter = np.exp(np.clip(psi[chosen, _SCATTER], *np.log(SCATTERS[[0, -1]])))
         tilt = exponent - psi[chosen, _K]
         return PassPosterior(
-            self.centre, level, slope, offset, tilt, exponent, jitter, scatter,
-            np.exp(psi[chosen, _LINK]), effective,
+            self.centre,
+            level,
+            slope,
+            offset,
+            tilt,
+            exponent,
+            jitter,
+            scatter,
+            np.exp(psi[chosen, _LINK]),
+            effective,
         )
 
     def _problems(
@@ -453,10 +503,10 @@ def log_power(eta: Array, link: float | Array) -> tuple[Array, Array]:
     return np.log(inside) - np.log(link), by_link
 
 
-def _place(value: Array, points: Array) -> tuple[Index, Array]:
-    """Index of the table point below and the share of the step above it; the ends stand for
+def _place(eta: Array) -> tuple[Index, Array]:
+    """Index of the table point below eta and the share of the step above it; the ends stand for
     what is beyond."""
-    place = np.clip((value - points[0]) / STEP, 0.0, len(points) - 1.001)
+    place = np.clip((eta - ETAS[0]) / STEP, 0.0, len(ETAS) - 1.001)
     at = place.astype(np.intp)
     return at, place - at
 
