@@ -31,11 +31,12 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 STEP = 0.05
-LOGS = -9.0 + STEP * np.arange(281)
+LOGS: Array = -9.0 + STEP * np.arange(281)
 """Table points of log(-log p): p from 0.9999 to e^-148."""
-ETAS = -9.0 + STEP * np.arange(461)
+ETAS: Array = -9.0 + STEP * np.arange(461)
 """Table points of eta, the linear predictor."""
 SCATTERS = np.geomspace(0.05, 1.6, 11)
+LINK_RANGE = (0.03, 3.0)
 JITTERS = np.geomspace(0.01, 1.0, 16)
 FREE = 1.0
 TILTS = np.linspace(-5.0, 5.0, 31)
@@ -54,9 +55,9 @@ PRIOR = {
 SHARED = 7
 """Parameters that problems share, besides the models' deviations: mu, log tau, k, g, log kappa,
 log scatter, log link."""
-POINTS = (13, 7)
-WIDTHS = (4.2, 3.7)
-ROUNDS = (200, 300)
+POINTS = (11, 5)
+WIDTHS = (3.8, 3.0)
+ROUNDS = (120, 240)
 DRAWS = 2000
 _MU, _TAU, _K, _G, _KAPPA, _SCATTER, _LINK = range(SHARED)
 _LOG_2PI = math.log(2 * math.pi)
@@ -81,22 +82,21 @@ class PassPosterior:
 
     def law(self, compute_flops: float) -> Array:
         """Draws (draws, P) of log pass rates under the law, without any model's own deviation."""
-        own = -self.offset - self.tilt * (math.log(compute_flops) - self.centre)
-        power, _ = log_power(self._eta(compute_flops, own), self.link[:, None])
-        return np.asarray(-np.exp(np.minimum(power, 30.0)))
+        return self._log_rate(compute_flops, np.zeros_like(self.jitter), np.zeros_like(self.level))
 
     def log_pass_rate(self, compute_flops: float, seed: int = 0) -> Array:
         """Draws (draws, P) of the log true pass rates of one new model at a compute."""
         rng = np.random.default_rng(seed)
-        own = self.jitter * rng.standard_normal(len(self.jitter)) - self.offset
-        own -= self.tilt * (math.log(compute_flops) - self.centre)
-        power, _ = log_power(self._eta(compute_flops, own), self.link[:, None])
-        scatter = self.scatter[:, None] * rng.standard_normal(self.level.shape)
-        return np.asarray(-np.exp(np.minimum(power + scatter, 30.0)))
+        own = self.jitter * rng.standard_normal(len(self.jitter))
+        return self._log_rate(
+            compute_flops, own, self.scatter[:, None] * rng.standard_normal(self.level.shape)
+        )
 
-    def _eta(self, compute_flops: float, own: Array) -> Array:
+    def _log_rate(self, compute_flops: float, own: Array, scatter: Array) -> Array:
         u = math.log(compute_flops) - self.centre
-        return np.asarray(self.level - self.slope * u + own[:, None])
+        shared = own - self.offset - self.tilt * u
+        power, _ = log_power(self.level - self.slope * u + shared[:, None], self.link[:, None])
+        return np.asarray(-np.exp(np.minimum(power + scatter, 30.0)))
 
 
 def fit_pass_law(passes: Array, samples: Array, compute: Array, seed: int = 0) -> PassPosterior:
@@ -129,49 +129,52 @@ class _Tables:
             kernel /= kernel.sum(axis=0)
             tables.append(top + np.log(np.maximum(likelihood @ kernel, 1e-300)))
         self.tables = np.stack(tables)
+        self.log_step = math.log(SCATTERS[1] / SCATTERS[0])
 
     def at(self, log_scatter: float, log_link: float) -> Array:
         """The raveled table over eta at a scatter and a link."""
         value, _ = log_power(ETAS, math.exp(log_link))
-        near, weights, _ = _cubic((value - LOGS[0]) / STEP, len(LOGS))
-        return _blend(self._scattered(log_scatter)[0], near, weights).ravel()
+        near, weights = _cubic((value - LOGS[0]) / STEP, len(LOGS))
+        return _blend(self._scattered(log_scatter, _WEIGHTS), near, weights).ravel()
 
     def slopes(self, log_scatter: float, log_link: float) -> tuple[Array, Array]:
         """Derivatives of `at` by the logs of scatter and link."""
-        by_log, by_scatter = self._scattered(log_scatter)
         value, by_link = log_power(ETAS, math.exp(log_link))
-        near, weights, slopes = _cubic((value - LOGS[0]) / STEP, len(LOGS))
-        link = _blend(by_log, near, slopes * (by_link / STEP))
-        return _blend(by_scatter, near, weights).ravel(), link.ravel()
+        place = (value - LOGS[0]) / STEP
+        near, weights = _cubic(place, len(LOGS))
+        _, slopes = _cubic(place, len(LOGS), _SLOPES)
+        link = _blend(self._scattered(log_scatter, _WEIGHTS), near, slopes * (by_link / STEP))
+        scatter = _blend(self._scattered(log_scatter, _SLOPES), near, weights)
+        return scatter.ravel() / self.log_step, link.ravel()
 
-    def _scattered(self, log_scatter: float) -> tuple[Array, Array]:
-        """The table over log(-log p) at a scatter, and its derivative by log scatter."""
-        step = math.log(SCATTERS[1] / SCATTERS[0])
-        place = np.array([(log_scatter - math.log(SCATTERS[0])) / step])
-        near, weights, slopes = _cubic(place, len(SCATTERS))
-        both = np.stack([weights[:, 0], slopes[:, 0] / step])
-        value, derivative = np.tensordot(both, self.tables[near[:, 0]], axes=1)
-        return np.asarray(value), np.asarray(derivative)
+    def _scattered(self, log_scatter: float, coefficients: Array) -> Array:
+        """The table over log(-log p) at a scatter, or its derivative by the place of it."""
+        place = np.array([(log_scatter - math.log(SCATTERS[0])) / self.log_step])
+        near, weights = _cubic(place, len(SCATTERS), coefficients)
+        return np.asarray(sum(weights[one, 0] * self.tables[near[one, 0]] for one in range(4)))
 
 
-def _cubic(place: Array, count: int) -> tuple[Index, Array, Array]:
-    """Cubic convolution (Keys 1981) at places (k,) in units of the step of `count` points: the
-    four points near, their weights, and the weights' derivatives, (4, k) each. Linear
-    interpolation has kinks, and they would hold the search."""
+_WEIGHTS = np.array([[0, -1, 2, -1], [2, 0, -5, 3], [0, 1, 4, -3], [0, 0, -1, 1]]) / 2
+_SLOPES = np.array([[-1, 4, -3, 0], [0, -10, 9, 0], [1, 8, -9, 0], [0, -2, 3, 0]]) / 2
+"""Cubic convolution (Keys 1981): polynomials in the share of the step, by power, of the weights
+of the four points near, and their derivatives. Linear interpolation has kinks, and they would
+hold the search."""
+
+
+def _cubic(place: Array, count: int, coefficients: Array = _WEIGHTS) -> tuple[Index, Array]:
+    """The four points near places (k,), in steps of `count` points, and weights: (4, k) each."""
     place = np.clip(place, 0.0, count - 1.000001)
     low = place.astype(np.intp)
     t = place - low
-    weights = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
-    slopes = [4 * t - 1 - 3 * t**2, 9 * t**2 - 10 * t, 1 + 8 * t - 9 * t**2, 3 * t**2 - 2 * t]
     near = np.clip(low + np.arange(-1, 3)[:, None], 0, count - 1)
-    return near, np.stack(weights) / 2, np.stack(slopes) / 2
+    return near, coefficients @ np.stack([np.ones_like(t), t, t * t, t * t * t])
 
 
 def _blend(table: Array, near: Index, weights: Array) -> Array:
-    total = table[:, near[0]] * weights[0]
+    total = table.take(near[0], axis=1) * weights[0]
     for one in range(1, 4):
-        total += table[:, near[one]] * weights[one]
-    return total
+        total += table.take(near[one], axis=1) * weights[one]
+    return np.asarray(total)
 
 
 @dataclass(frozen=True)
@@ -258,20 +261,18 @@ class _Sampler:
         gradient[SHARED:], curvature[SHARED:] = -z / FREE, FREE**-2
         return value - 0.5 * float(z @ z), gradient, curvature
 
-    def _mixture(self, psi: Array) -> tuple[Array, float, Array]:
-        """Log weights of (jitters, tilts) given the deviations and the fitted exponent, their
-        log sum, and the law's exponents there: the fitted one and the tilt of the deviations."""
-        exponent = psi[_K] + TILTS * JITTERS[:, None] / math.sqrt(self.spread)
+    def _mixture(self, psi: Array) -> tuple[Array, Array]:
+        """Log weights of (draws, jitters, tilts) given psi (draws, dimensions), and the law's
+        exponents there: the fitted one less the tilt of the models' deviations."""
+        jitters = JITTERS[:, None]
+        exponent = psi[:, _K, None, None] + TILTS * jitters / math.sqrt(self.spread)
         positive = np.maximum(exponent, 1e-9)  # of density 0, as good as
-        squares = float(psi[SHARED:] @ psi[SHARED:]) / JITTERS**2
-        logs = -0.5 * squares - (self.models - 2) * np.log(JITTERS)
-        mean, sd = PRIOR["log_jitter"]
-        logs -= 0.5 * ((np.log(JITTERS) - mean) / sd) ** 2
-        mean, sd = PRIOR["log_exponent"]
-        z = (np.log(positive) - mean) / sd
-        grid = logs[:, None] - 0.5 * (TILTS**2 + z * z) - np.log(positive)
-        top = grid.max()
-        return grid, float(top + np.log(np.exp(grid - top).sum())), positive
+        squares = (psi[:, SHARED:] ** 2).sum(axis=1)[:, None, None] / jitters**2
+        logs = -0.5 * (squares + TILTS**2) - (self.models - 2) * np.log(jitters) - np.log(positive)
+        for value, name in ((np.log(jitters), "log_jitter"), (np.log(positive), "log_exponent")):
+            mean, sd = PRIOR[name]
+            logs = logs - 0.5 * ((value - mean) / sd) ** 2
+        return logs, positive
 
     def log_posterior(self, psi: Array, guide: _Guide) -> float:
         nodes = self.nodes(psi, guide)
@@ -445,8 +446,10 @@ class _Sampler:
             density += share[one] * np.exp(
                 -0.5 * (8.0 + self.dimensions) * np.log1p((z * z).sum(axis=0) / 8.0) - scale
             )
-        logs = np.array([self.log_posterior(one, guide) + self._mixture(one)[1] for one in draws])
-        logs -= np.log(density)
+        mixture, _ = self._mixture(draws)
+        top = mixture.max(axis=(1, 2))
+        logs = top + np.log(np.exp(mixture - top[:, None, None]).sum(axis=(1, 2)))
+        logs += np.array([self.log_posterior(one, guide) for one in draws]) - np.log(density)
         weight = np.exp(logs - logs.max())
         return draws, weight / weight.sum()
 
@@ -459,12 +462,12 @@ class _Sampler:
         for one in np.unique(chosen):
             rows = np.flatnonzero(chosen == one)
             level[rows], slope[rows] = self._problems(psi[one], guide, len(rows), rng)
-        exponent, jitter = np.empty((2, DRAWS))
-        for row, one in enumerate(chosen):
-            logs, total, exponents = self._mixture(psi[one])
-            cells = np.cumsum(np.exp(logs - total).ravel())
-            cell = min(int(np.searchsorted(cells, rng.random() * cells[-1])), logs.size - 1)
-            jitter[row], exponent[row] = JITTERS[cell // len(TILTS)], exponents.ravel()[cell]
+        unique, back = np.unique(chosen, return_inverse=True)
+        logs, exponents = self._mixture(psi[unique])
+        cells = np.cumsum(_normalised(logs.reshape(len(unique), -1)), axis=1)[back]
+        cell = np.minimum((cells < rng.random((DRAWS, 1))).sum(axis=1), cells.shape[1] - 1)
+        jitter = JITTERS[cell // len(TILTS)]
+        exponent = exponents.reshape(len(unique), -1)[back, cell]
         offset = jitter / math.sqrt(self.models) * rng.standard_normal(DRAWS)
         scatter = np.exp(np.clip(psi[chosen, _SCATTER], *np.log(SCATTERS[[0, -1]])))
         tilt = exponent - psi[chosen, _K]
@@ -520,12 +523,12 @@ def _grid(
     middle: Array, level: Array, shear: Array, slope: Array, points: tuple[int, int]
 ) -> _Nodes:
     """Sheared grids about `middle` (P, 2), of the given half-widths (P,)."""
-    a, b = np.meshgrid(np.linspace(-1, 1, points[0]), np.linspace(-1, 1, points[1]))
-    a, b = a.ravel(), b.ravel()
+    a = np.tile(np.linspace(-1, 1, points[0]), points[1])
+    b = np.repeat(np.linspace(-1, 1, points[1]), points[0])
     along, across = points[0] - 1.0, points[1] - 1.0
     return _Nodes(
-        middle[:, :1] + level[:, None] * a,
-        middle[:, 1:] + shear[:, None] * a + slope[:, None] * b,
-        np.log(2 * level / along) + np.log(2 * slope / across),
+        middle[:, :1] + np.outer(level, a),
+        middle[:, 1:] + np.outer(shear, a) + np.outer(slope, b),
+        np.log(4 * level * slope / (along * across)),
         (level / along, shear / along, slope / across),
     )
