@@ -29,7 +29,8 @@ from rich.progress import track
 
 from foresight.forecast.buckets import ASIDE, assign_buckets
 from foresight.forecast.counts import Counts
-from foresight.forecast.pass_law import LINK_RANGE, PRIOR, SCATTERS, fit_pass_law, log_power
+from foresight.forecast.likelihood_table import log_power
+from foresight.forecast.pass_law import PRIOR, fit_pass_law, scatter_of
 
 TRUTHS = ("prior", "law", "bimodal", "logistic", "heavy")
 LEVELS = (50, 80, 95)
@@ -74,8 +75,8 @@ def _truth(kind: str, rng: np.random.Generator, problems: int) -> Callable[[floa
     if kind == "prior":
         drawn = {name: rng.normal(*pair) for name, pair in PRIOR.items()}
         tau, kappa, jitter = (math.exp(drawn[f"log_{n}"]) for n in ("tau", "kappa", "jitter"))
-        scatter = np.clip(math.exp(drawn["log_scatter"]), *SCATTERS[[0, -1]])
-        link = float(np.clip(math.exp(drawn["log_link"]), *LINK_RANGE))
+        scatter = scatter_of(drawn["log_scatter"])
+        link = math.exp(drawn["log_link"])
         mu, k = rng.uniform(-0.5, 1.5), math.exp(drawn["log_exponent"])
         level = rng.normal(mu, tau, problems)
         slope = k + drawn["coupling"] * (level - mu) + kappa * rng.standard_normal(problems)
@@ -176,10 +177,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--suites", type=int, default=300, help="simulated suites per truth")
     parser.add_argument("--truths", nargs="+", default=list(TRUTHS), choices=TRUTHS)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first suite")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     wanted = parser.parse_args()
     start = time.process_time()
-    results = {kind: coverage(kind, wanted.suites) for kind in wanted.truths}
+    results = {kind: coverage(kind, wanted.suites, wanted.first) for kind in wanted.truths}
     seconds = (time.process_time() - start) / (wanted.suites * len(results))
     biases = {kind: bias(kind, wanted.suites) for kind in wanted.truths}
     if wanted.json:

@@ -2,13 +2,16 @@
 
 For problem i and model m of compute C_m, with u = ln(C / C_centre):
 
-    passes_im ~ Binomial(samples_im, p_im),   -log p_im = exp(a_i - s_i u_m + e_m + d_im),
-    a_i ~ N(mu, tau^2),   s_i ~ N(k + g (a_i - mu), kappa^2),   e_m ~ N(0, jitter^2),
-    d_im ~ N(0, scatter^2).
+    passes_im ~ Binomial(samples_im, p_im),   -log p_im = exp(d_im) log(1 + link e^eta) / link,
+    eta_im = a_i - s_i u_m + e_m,   a_i ~ N(mu, tau^2),   s_i ~ N(k + g (a_i - mu), kappa^2),
+    e_m ~ N(0, jitter^2),   d_im ~ N(0, scatter^2).
 
-So -log p of a problem is a power law with its own level and exponent (GPT-4 report, section 3.2,
-has the law for the mean over problems). A model is uniformly better or worse than its compute
-says by e_m, and at one problem by d_im. Zero passes in n samples are a likelihood, never log 0.
+As link goes to 0, -log p of a problem is a power law e^a (C / C_centre)^-s with a level and an
+exponent of its own (GPT-4 report, section 3.2, has the law for the mean over problems); at link 1
+the log odds are linear in log C, as in item response theory; the family is that of Aranda-Ordaz
+(1981), and the counts decide. All its members become the power law where p nears 1. A model is
+better or worse than its compute says by e_m at all problems, and by d_im at one. Zero passes in n
+samples are a likelihood, never log 0.
 
 Inference is deterministic and needs no Markov chain. Per problem (a_i, s_i) is integrated on a
 grid of its own, placed at its posterior (adaptive quadrature; Pinheiro and Bates 1995); d_im is
@@ -23,30 +26,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
+from foresight.forecast.likelihood_table import (
+    SCATTERS,
+    STEP,
+    Array,
+    LikelihoodTable,
+    log_power,
+    place,
+)
 
-STEP = 0.05
-LOGS: Array = -9.0 + STEP * np.arange(281)
-"""Table points of log(-log p): p from 0.9999 to e^-148."""
-ETAS: Array = -9.0 + STEP * np.arange(461)
-"""Table points of eta, the linear predictor."""
-SCATTERS = np.geomspace(0.05, 1.6, 11)
-LINK_RANGE = (0.03, 3.0)
 JITTERS = np.geomspace(0.01, 1.0, 16)
-FREE = 1.0
 TILTS = np.linspace(-5.0, 5.0, 31)
-"""Of the models' deviations, in standard deviations."""
+"""Grids over the jitter, and over the tilt of the models' deviations in standard deviations."""
+FREE = 1.0
+"""Prior sd of the models' deviations in the search: far above any jitter."""
 PRIOR = {
     "log_tau": (math.log(1.0), 0.7),
     "coupling": (0.0, 0.05),
     "log_kappa": (math.log(0.04), 0.8),
     "log_scatter": (math.log(0.2), 0.7),
-    "log_link": (math.log(0.3), 1.0),
+    "log_link": (math.log(0.4), 1.2),
     "log_jitter": (math.log(0.08), 0.8),
     "log_exponent": (math.log(0.2), 0.6),
 }
@@ -54,11 +57,11 @@ PRIOR = {
 -log accuracy; jitter is in log(-log p): 0.08 is 8 % in -log p."""
 SHARED = 7
 """Parameters that problems share, besides the models' deviations: mu, log tau, k, g, log kappa,
-log scatter, log link."""
-POINTS = (11, 5)
-WIDTHS = (3.8, 3.0)
-ROUNDS = (120, 240)
-DRAWS = 2000
+log scatter, log link; together they are `psi`."""
+POINTS, WIDTHS = (11, 7), (3.8, 3.3)
+"""Of a problem's grid: points by level and slope, and half-widths in standard deviations."""
+ROUNDS, DRAWS, TAILS = (120, 240), 2000, 8.0
+"""Importance draws by round, posterior draws, and degrees of freedom of the proposals."""
 _MU, _TAU, _K, _G, _KAPPA, _SCATTER, _LINK = range(SHARED)
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -66,7 +69,7 @@ _LOG_2PI = math.log(2 * math.pi)
 @dataclass(frozen=True)
 class PassPosterior:
     """Equally weighted draws. Per problem, shape (draws, P): `level` a and `slope` s. Shared,
-    (draws,): `exponent` k, `jitter`, `scatter`, and the `offset` and `tilt` of the fitted
+    (draws,): `exponent` k, `jitter`, `scatter`, `link`, and the `offset` and `tilt` of the fitted
     models' own deviations. `centre` = ln C_centre; `effective`: importance draws behind it."""
 
     centre: float
@@ -107,76 +110,6 @@ def fit_pass_law(passes: Array, samples: Array, compute: Array, seed: int = 0) -
     return _Sampler(passes, samples, compute).run(np.random.default_rng(seed))
 
 
-class _Tables:
-    """Log likelihood of every distinct (passes, samples) over eta, per scatter; differences of
-    log likelihood beyond 690 count as that."""
-
-    def __init__(self, passes: Array, samples: Array) -> None:
-        pairs = np.stack([passes.ravel(), samples.ravel()], axis=1)
-        unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-        # (M, P, 1), as offsets into a raveled table.
-        self.row = (inverse.reshape(passes.shape).T * len(ETAS))[:, :, None]
-        # A binomial of n samples is at least 1 / sqrt(0.65 n) wide in eta.
-        finer = max(1, math.ceil(STEP * math.sqrt(0.65 * samples.max())))
-        fine = LOGS[0] + STEP / finer * np.arange((len(LOGS) - 1) * finer + 1)
-        log_p = -np.exp(fine)
-        logs = unique[:, :1] * log_p + (unique[:, 1:] - unique[:, :1]) * np.log(-np.expm1(log_p))
-        top = logs.max(axis=1, keepdims=True)
-        likelihood = np.exp(logs - top)
-        tables = []
-        for scatter in SCATTERS:
-            kernel = np.exp(-0.5 * ((fine[:, None] - LOGS) / scatter) ** 2)
-            kernel /= kernel.sum(axis=0)
-            tables.append(top + np.log(np.maximum(likelihood @ kernel, 1e-300)))
-        self.tables = np.stack(tables)
-        self.log_step = math.log(SCATTERS[1] / SCATTERS[0])
-
-    def at(self, log_scatter: float, log_link: float) -> Array:
-        """The raveled table over eta at a scatter and a link."""
-        value, _ = log_power(ETAS, math.exp(log_link))
-        near, weights = _cubic((value - LOGS[0]) / STEP, len(LOGS))
-        return _blend(self._scattered(log_scatter, _WEIGHTS), near, weights).ravel()
-
-    def slopes(self, log_scatter: float, log_link: float) -> tuple[Array, Array]:
-        """Derivatives of `at` by the logs of scatter and link."""
-        value, by_link = log_power(ETAS, math.exp(log_link))
-        place = (value - LOGS[0]) / STEP
-        near, weights = _cubic(place, len(LOGS))
-        _, slopes = _cubic(place, len(LOGS), _SLOPES)
-        link = _blend(self._scattered(log_scatter, _WEIGHTS), near, slopes * (by_link / STEP))
-        scatter = _blend(self._scattered(log_scatter, _SLOPES), near, weights)
-        return scatter.ravel() / self.log_step, link.ravel()
-
-    def _scattered(self, log_scatter: float, coefficients: Array) -> Array:
-        """The table over log(-log p) at a scatter, or its derivative by the place of it."""
-        place = np.array([(log_scatter - math.log(SCATTERS[0])) / self.log_step])
-        near, weights = _cubic(place, len(SCATTERS), coefficients)
-        return np.asarray(sum(weights[one, 0] * self.tables[near[one, 0]] for one in range(4)))
-
-
-_WEIGHTS = np.array([[0, -1, 2, -1], [2, 0, -5, 3], [0, 1, 4, -3], [0, 0, -1, 1]]) / 2
-_SLOPES = np.array([[-1, 4, -3, 0], [0, -10, 9, 0], [1, 8, -9, 0], [0, -2, 3, 0]]) / 2
-"""Cubic convolution (Keys 1981): polynomials in the share of the step, by power, of the weights
-of the four points near, and their derivatives. Linear interpolation has kinks, and they would
-hold the search."""
-
-
-def _cubic(place: Array, count: int, coefficients: Array = _WEIGHTS) -> tuple[Index, Array]:
-    """The four points near places (k,), in steps of `count` points, and weights: (4, k) each."""
-    place = np.clip(place, 0.0, count - 1.000001)
-    low = place.astype(np.intp)
-    t = place - low
-    near = np.clip(low + np.arange(-1, 3)[:, None], 0, count - 1)
-    return near, coefficients @ np.stack([np.ones_like(t), t, t * t, t * t * t])
-
-
-def _blend(table: Array, near: Index, weights: Array) -> Array:
-    total = table.take(near[0], axis=1) * weights[0]
-    for one in range(1, 4):
-        total += table.take(near[one], axis=1) * weights[one]
-    return np.asarray(total)
-
-
 @dataclass(frozen=True)
 class _Guide:
     """Normal stand-ins of the problems' likelihoods of (level, slope), which place the grids:
@@ -209,7 +142,7 @@ class _Sampler:
         line = np.stack([np.ones(self.models), self.u], axis=1)
         # Deviations of the models orthogonal to a level and a slope: (M, M - 2).
         self.basis = np.linalg.qr(line, mode="complete")[0][:, 2:]
-        self.tables = _Tables(passes, samples)
+        self.tables = LikelihoodTable(passes, samples)
         self.dimensions = SHARED + self.models - 2
         # Smoothed rates: a start for the search, nothing more.
         link = math.exp(PRIOR["log_link"][0])
@@ -226,12 +159,12 @@ class _Sampler:
 
     def log_cells(self, psi: Array, nodes: _Nodes) -> Array:
         """Log density of every grid point, (P, Q): prior times likelihood."""
-        table = self.tables.at(psi[_SCATTER], psi[_LINK])
+        table = self.tables.at(scatter_of(psi[_SCATTER]), psi[_LINK])
         total = self._log_hierarchy(psi, nodes)
         deviation = self.basis @ psi[SHARED:]
         for model in range(self.models):
             eta = nodes.level - self.u[model] * nodes.slope + deviation[model]
-            at, share = _place(eta)
+            at, share = place(eta)
             at += self.tables.row[model]
             low = table[at]
             total += low + share * (table[at + 1] - low)
@@ -298,13 +231,15 @@ class _Sampler:
         result[:, _K] = mean(y / kappa)
         result[:, _G] = mean(y * z) * tau / kappa
         result[:, _KAPPA] = mean(y * y - 1)
-        table = self.tables.at(psi[_SCATTER], psi[_LINK])
-        others = self.tables.slopes(psi[_SCATTER], psi[_LINK])
+        scatter = scatter_of(psi[_SCATTER])
+        table = self.tables.at(scatter, psi[_LINK])
+        by_scatter, by_link = self.tables.slopes(scatter, psi[_LINK])
+        others = by_scatter * (1 - (SCATTERS[0] / scatter) ** 2), by_link
         deviation = self.basis @ psi[SHARED:]
         slopes = np.empty((self.problems, self.models))
         for model in range(self.models):
             eta = nodes.level - self.u[model] * nodes.slope + deviation[model]
-            at, share = _place(eta)
+            at, share = place(eta)
             at += self.tables.row[model]
             slopes[:, model] = mean(table[at + 1] - table[at]) / STEP
             for column, other in zip((_SCATTER, _LINK), others, strict=True):
@@ -351,43 +286,62 @@ class _Sampler:
         return _Guide(precision, np.einsum("pij,pj->pi", precision + prior, middle) - pull)
 
     def mode(self) -> tuple[Array, Array, _Guide]:
-        """psi at the mode, its covariance, and the guide there."""
+        """psi at the mode, its covariance, and the guide there: scoring to come near, then
+        Newton's method, which the ridge between link, tau and k needs."""
         psi = self.start
         guide = _Guide(np.zeros((self.problems, 2, 2)), np.zeros((self.problems, 2)))
-        guide = self.guided(psi, guide, (41, 9))
-        for _ in range(4):
+        guide = self.guided(psi, self.guided(psi, guide, (41, 9)))
+        psi, covariance = self._score(psi, guide)
+        for _ in range(8):
             guide = self.guided(psi, guide)
-            psi, covariance, moved = self._climb(psi, guide)
-            if moved < 0.3:
+            gradient = self._gradient(psi, guide)
+            covariance = self._curvature(psi, covariance, guide)
+            step = covariance @ gradient
+            value = self.log_posterior(psi, guide)
+            lengths = (1.0, 0.5, 0.2, 0.05)
+            better = (one for one in lengths if self.log_posterior(psi + one * step, guide) > value)
+            length = next(better, 0.0)
+            psi = psi + length * step
+            if length == 0.0 or float(step @ gradient) < 0.05:
                 break
         return psi, covariance, self.guided(psi, guide)
 
-    def _climb(self, psi: Array, guide: _Guide) -> tuple[Array, Array, float]:
-        """Damped scoring on fixed grids; how far it went, in standard deviations."""
-        first, damping = psi, 1e-3
-        value = self.log_posterior(psi, guide)
-        for _ in range(12):
+    def _gradient(self, psi: Array, guide: _Guide) -> Array:
+        return np.asarray(self.scores(psi, guide).sum(axis=0) + self.log_prior(psi)[1])
+
+    def _score(self, psi: Array, guide: _Guide) -> tuple[Array, Array]:
+        """Damped scoring with the outer product of the scores: psi, and inverse information."""
+        value, damping = self.log_posterior(psi, guide), 1e-3
+        for _ in range(15):
             scores = self.scores(psi, guide)
             _, gradient, curvature = self.log_prior(psi)
             total = scores.sum(axis=0) + gradient
-            # Fisher scoring needs centred scores: at the mode their sum is the prior's pull.
             information = scores.T @ scores + np.diag(curvature)
-            for _ in range(6):
-                step = np.linalg.solve(information + damping * np.diag(np.diag(information)), total)
-                trial = psi + np.clip(step, -1.0, 1.0)
-                trial_value = self.log_posterior(trial, guide)
-                if trial_value >= value - 1e-9:
-                    break
+            damped = information + damping * np.diag(np.diag(information))
+            trial = psi + np.clip(np.linalg.solve(damped, total), -1.0, 1.0)
+            trial_value = self.log_posterior(trial, guide)
+            if trial_value < value:
                 damping = max(10 * damping, 0.1)
-            else:
+                continue
+            gain, psi, value, damping = trial_value - value, trial, trial_value, damping / 10
+            guide = self.guided(psi, guide)
+            if gain < 0.5:
                 break
-            psi, gain, value, damping = trial, trial_value - value, trial_value, damping / 10
-            if gain < 0.02:
-                break
-        scores = self.scores(psi, guide)
-        information = scores.T @ scores + np.diag(self.log_prior(psi)[2])
-        moved = psi - first
-        return psi, np.linalg.inv(information), math.sqrt(float(moved @ information @ moved))
+        return psi, np.asarray(np.linalg.inv(information), dtype=np.float64)
+
+    def _curvature(self, psi: Array, covariance: Array, guide: _Guide) -> Array:
+        """Inverse of minus the second derivatives at psi, by differences of the gradient over a
+        tenth of a standard deviation, within bounds about the covariance given."""
+        root = np.linalg.cholesky(covariance)
+        # In coordinates in which that covariance is the identity.
+        rows = [
+            root.T
+            @ (self._gradient(psi - 0.1 * one, guide) - self._gradient(psi + 0.1 * one, guide))
+            for one in root.T
+        ]
+        values, vectors = np.linalg.eigh((np.stack(rows) + np.stack(rows).T) / 0.4)
+        turned = root @ vectors
+        return np.asarray((turned / np.clip(values, 0.2, 50.0)) @ turned.T)
 
     def run(self, rng: np.random.Generator) -> PassPosterior:
         psi, covariance, guide = self.mode()
@@ -437,14 +391,14 @@ class _Sampler:
         positions = (np.arange(count) + 0.5) / count
         part = np.minimum(np.searchsorted(np.cumsum(share), positions), len(share) - 1)
         normal = rng.standard_normal((count, self.dimensions))
-        normal *= np.sqrt(8.0 / rng.chisquare(8.0, count))[:, None]
+        normal *= np.sqrt(TAILS / rng.chisquare(TAILS, count))[:, None]
         draws = means[part] + np.einsum("nij,nj->ni", roots[part], normal)
         density = np.zeros(count)
         for one in range(len(share)):
             z = np.linalg.solve(roots[one], (draws - means[one]).T)
             scale = np.log(np.diag(roots[one])).sum()
             density += share[one] * np.exp(
-                -0.5 * (8.0 + self.dimensions) * np.log1p((z * z).sum(axis=0) / 8.0) - scale
+                -0.5 * (TAILS + self.dimensions) * np.log1p((z * z).sum(axis=0) / TAILS) - scale
             )
         mixture, _ = self._mixture(draws)
         top = mixture.max(axis=(1, 2))
@@ -469,7 +423,7 @@ class _Sampler:
         jitter = JITTERS[cell // len(TILTS)]
         exponent = exponents.reshape(len(unique), -1)[back, cell]
         offset = jitter / math.sqrt(self.models) * rng.standard_normal(DRAWS)
-        scatter = np.exp(np.clip(psi[chosen, _SCATTER], *np.log(SCATTERS[[0, -1]])))
+        scatter = np.asarray(scatter_of(psi[chosen, _SCATTER]))
         tilt = exponent - psi[chosen, _K]
         return PassPosterior(
             self.centre,
@@ -498,20 +452,9 @@ class _Sampler:
         return nodes.level[row, at] + a * ll, nodes.slope[row, at] + a * ls + b * ss
 
 
-def log_power(eta: Array, link: float | Array) -> tuple[Array, Array]:
-    """log(-log p) = log(log(1 + link e^eta) / link) and its derivative by log link."""
-    z = eta + np.log(link)
-    inside = np.logaddexp(0.0, z)
-    by_link = np.exp(z - inside) / inside - 1.0
-    return np.log(inside) - np.log(link), by_link
-
-
-def _place(eta: Array) -> tuple[Index, Array]:
-    """Index of the table point below eta and the share of the step above it; the ends stand for
-    what is beyond."""
-    place = np.clip((eta - ETAS[0]) / STEP, 0.0, len(ETAS) - 1.001)
-    at = place.astype(np.intp)
-    return at, place - at
+def scatter_of(log_scatter: Any) -> Any:
+    """The scatter with its floor, below which no table is kept: no law is exact to 5 %."""
+    return np.minimum(np.hypot(SCATTERS[0], np.exp(log_scatter)), SCATTERS[-1])
 
 
 def _normalised(logs: Array) -> Array:

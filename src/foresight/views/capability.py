@@ -16,24 +16,27 @@ def show_capability(console: Console, answer: CapabilityAnswer) -> None:
     fitted = answer.fitted
     for remark in fitted.counts.remarks:
         console.print(f"  [dim]{remark}[/dim]")
-    rows = [
-        [
-            law.name,
-            str(len(law.problems)),
-            _range(law.exponent, 95, 3),
-            _range(law.level, 95, 2),
-            *("" if one is None else f"{one:.3f}" for one in law.observed),
-        ]
-        for law in fitted.laws()
-    ]
-    computes = [f"{one:.1e}" for one in fitted.counts.compute]
-    if rows:
+    laws = fitted.laws()
+    if laws:
+        first, last = (f"{fitted.counts.compute[at]:.0e}" for at in (0, -1))
         _table(
             console,
-            f"Law by bucket; pass rates in samples that assigned none ({fitted.buckets.method})",
-            ["group", "problems", "exponent k (95 %)", "-E log p at the top (95 %)", *computes],
-            rows,
-        )
+            "Law by group, -E log p = level (C / C_top)^-k",
+            ["group", "problems", "k (95 %)", "level (95 %)", f"seen at {first}", f"at {last}"],
+            [
+                [
+                    law.name,
+                    str(len(law.problems)),
+                    _range(law.exponent, 95, 3),
+                    _range(law.level, 95, 2),
+                    *("" if law.observed[at] is None else f"{law.observed[at]:.3f}"
+                      for at in (0, -1)),
+                ]
+                for law in laws
+            ],
+        )  # fmt: skip
+        console.print(f"seen: pass rates in samples that put no problem in its bucket "
+                      f"({fitted.buckets.method})")  # fmt: skip
     for forecast in answer.forecasts:
         _show_forecast(console, forecast)
     hidden = fitted.hidden
@@ -52,25 +55,33 @@ def _show_forecast(console: Console, forecast: CapabilityForecast) -> None:
         return
     _table(
         console,
-        f"Forecast at {forecast.compute_flops:.2e} FLOPs, {forecast.ratio:.1f} times the largest "
-        f"model: {forecast.verdict}",
-        [
-            "group", "problems", "E log p (95 %)", "pass rate", "50 %", "80 %", "95 %",
-            f"pass@{forecast.k} (95 %)", f"seen in {forecast.samples} samples each (95 %)",
-        ],
+        f"Mean pass rate at {forecast.compute_flops:.2e} FLOPs, {forecast.ratio:.1f} times the "
+        f"largest model: {forecast.verdict}",
+        ["group", "problems", "point", "50 %", "80 %", "95 %"],
         [
             [
                 one.name,
                 str(one.problems),
-                _range(one.mean_log_pass_rate, 95, 2),
                 f"{one.pass_rate.point:.3f}",
                 *(f"{low:.3f} - {high:.3f}" for low, high in one.pass_rate.intervals.values()),
+            ]
+            for one in forecast.groups
+        ],
+    )
+    _table(
+        console,
+        f"There, with 95 % intervals; seen: in {forecast.samples} samples of each problem",
+        ["group", "E log p", f"pass@{forecast.k}", "seen pass rate"],
+        [
+            [
+                one.name,
+                _range(one.mean_log_pass_rate, 95, 2),
                 _range(one.pass_at, 95, 3),
                 _range(one.observed, 95, 3),
             ]
             for one in forecast.groups
         ],
-    )  # fmt: skip
+    )
 
 
 def _range(estimate: Estimate, level: int, digits: int) -> str:
