@@ -33,8 +33,8 @@ class LikelihoodTable:
         unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
         # (M, P, 1), as offsets into a raveled table.
         self.row = (inverse.reshape(passes.shape).T * len(ETAS))[:, :, None]
-        # A binomial of n samples is at least 1 / sqrt(0.65 n) wide in eta.
-        finer = max(1, math.ceil(STEP * math.sqrt(0.65 * samples.max())))
+        # A binomial of n samples is at least 1 / sqrt(0.65 n) wide in log(-log p): two points.
+        finer = max(1, math.ceil(2 * STEP * math.sqrt(0.65 * samples.max())))
         fine = LOGS[0] + STEP / finer * np.arange((len(LOGS) - 1) * finer + 1)
         log_p = -np.exp(fine)
         logs = unique[:, :1] * log_p + (unique[:, 1:] - unique[:, :1]) * np.log(-np.expm1(log_p))
@@ -55,14 +55,14 @@ class LikelihoodTable:
         return _blend(self._scattered(scatter, _WEIGHTS), near, weights).ravel()
 
     def slopes(self, scatter: float, log_link: float) -> tuple[Array, Array]:
-        """Derivatives of `at` by the logs of scatter and link."""
+        """Derivatives of `at` by the logs of scatter and link, raveled."""
         value, by_link = log_power(ETAS, math.exp(log_link))
         place = (value - LOGS[0]) / STEP
         near, weights = _cubic(place, len(LOGS))
         _, slopes = _cubic(place, len(LOGS), _SLOPES)
         link = _blend(self._scattered(scatter, _WEIGHTS), near, slopes * (by_link / STEP))
-        scatter = _blend(self._scattered(scatter, _SLOPES), near, weights)
-        return scatter.ravel() / self.log_step, link.ravel()
+        by_scatter = _blend(self._scattered(scatter, _SLOPES), near, weights)
+        return by_scatter.ravel() / self.log_step, link.ravel()
 
     def _scattered(self, scatter: float, coefficients: Array) -> Array:
         """The table over log(-log p) at a scatter, or its derivative by the place of it."""

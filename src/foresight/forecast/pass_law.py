@@ -58,6 +58,8 @@ PRIOR = {
 SHARED = 7
 """Parameters that problems share, besides the models' deviations: mu, log tau, k, g, log kappa,
 log scatter, log link; together they are `psi`."""
+REACH = 12.0
+"""Largest size of any parameter in psi: mu, k and logs."""
 POINTS, WIDTHS = (11, 7), (3.8, 3.3)
 """Of a problem's grid: points by level and slope, and half-widths in standard deviations."""
 ROUNDS, DRAWS, TAILS = (120, 240), 2000, 8.0
@@ -208,6 +210,9 @@ class _Sampler:
         return logs, positive
 
     def log_posterior(self, psi: Array, guide: _Guide) -> float:
+        """Up to a constant; minus infinity beyond any data's reach, where grids have no width."""
+        if (abs(psi) > REACH).any():
+            return -math.inf
         nodes = self.nodes(psi, guide)
         logs = self.log_cells(psi, nodes)
         top = logs.max(axis=1)
@@ -297,6 +302,7 @@ class _Sampler:
             gradient = self._gradient(psi, guide)
             covariance = self._curvature(psi, covariance, guide)
             step = covariance @ gradient
+            step *= min(1.0, 2.0 / float(abs(step).max()))
             value = self.log_posterior(psi, guide)
             lengths = (1.0, 0.5, 0.2, 0.05)
             better = (one for one in lengths if self.log_posterior(psi + one * step, guide) > value)
