@@ -259,6 +259,7 @@ class CapabilityAnswer:
                 "problems": len(counts.problems),
                 "samples": int(counts.samples.sum()),
                 "assigned_by": buckets.method,
+                "effective_draws": self.fitted.posterior and self.fitted.posterior.effective,
                 "remarks": list(counts.remarks),
                 "counts_sha256": sha256_json(
                     [counts.problems, counts.models, counts.compute.tolist(),
