@@ -102,6 +102,12 @@ def _truth(kind: str, rng: np.random.Generator, problems: int) -> Callable[[floa
     return lambda u: -np.exp(level - slope * u + jitter * normal() + scatter * normal(problems))
 
 
+def tail(drawn: np.ndarray, true: np.ndarray | float) -> np.ndarray:
+    """Forecast probabilities (n,) below true values, from draws (draws, n); of ties half: rates
+    of easy problems round to 1."""
+    return np.asarray((drawn < true).mean(axis=0) + 0.5 * (drawn == true).mean(axis=0))
+
+
 def score(suite: Suite) -> Iterator[tuple[str, np.ndarray]]:
     """Pairs of an estimand and the forecast probabilities below its true values."""
     counts = suite.counts
@@ -118,22 +124,22 @@ def score(suite: Suite) -> Iterator[tuple[str, np.ndarray]]:
     never = counts.passes.sum(axis=1) == 0
     for name, value in values.items():
         drawn, true = value(draws), value(suite.truth)
-        below = (drawn < true).mean(axis=0)
-        yield f"all problems: mean {name}", np.array([(drawn.mean(axis=1) < true.mean()).mean()])
+        below = tail(drawn, true)
+        yield f"all problems: mean {name}", tail(drawn.mean(axis=1, keepdims=True), true.mean())
         for one in range(of.max() + 1):
             inside = of == one
-            mean, value_there = drawn[:, inside].mean(axis=1), true[inside].mean()
-            yield f"bucket: mean {name}", np.array([(mean < value_there).mean()])
+            mean = drawn[:, inside].mean(axis=1, keepdims=True)
+            yield f"bucket: mean {name}", tail(mean, true[inside].mean())
         if (of == ASIDE).any():
-            mean, value_there = drawn[:, of == ASIDE].mean(axis=1), true[of == ASIDE].mean()
-            yield f"set aside: mean {name}", np.array([(mean < value_there).mean()])
+            mean = drawn[:, of == ASIDE].mean(axis=1, keepdims=True)
+            yield f"set aside: mean {name}", tail(mean, true[of == ASIDE].mean())
         yield f"single problem: {name}", below
         yield f"zero-pass problem: {name}", below[never]
     n = int(counts.samples[0, 0])
     rng = np.random.default_rng(int(counts.passes.sum()))
     seen = rng.binomial(n, np.exp(suite.truth)).mean() / n
-    forecast = rng.binomial(n, np.exp(draws)).mean(axis=1) / n
-    yield "all problems: observed pass rate", np.array([(forecast < seen).mean()])
+    forecast = rng.binomial(n, np.exp(draws)).mean(axis=1, keepdims=True) / n
+    yield "all problems: observed pass rate", tail(forecast, seen)
 
 
 def bias(kind: str, suites: int) -> dict[str, list[float]]:
