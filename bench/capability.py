@@ -4,7 +4,8 @@ Each suite is a table of counts of 60 problems by 6 models over 3 decades, 5 to 
 the target is 3 to 1,000 times the largest model. Scored: does the true value of the target lie in
 the 50/80/95 % interval? Truths:
 
-- `prior`: every parameter drawn from the model's own prior (are the numerics right?);
+- `prior`: every parameter but the mean level drawn from the model's own prior (are the numerics
+  right?);
 - `law`: -log p of every problem an exact power law with a shared jitter and scatter of its own;
 - `bimodal`: the same, difficulties in two clumps;
 - `logistic`: the log odds of passing are linear in log compute (item response theory);
@@ -77,7 +78,7 @@ def _truth(kind: str, rng: np.random.Generator, problems: int) -> Callable[[floa
         tau, kappa, jitter = (math.exp(drawn[f"log_{n}"]) for n in ("tau", "kappa", "jitter"))
         scatter = scatter_of(drawn["log_scatter"])
         link = math.exp(drawn["log_link"])
-        mu, k = rng.uniform(-0.5, 1.5), math.exp(drawn["log_exponent"])
+        mu, k = rng.uniform(-0.5, 1.5), math.exp(drawn["log_exponent"])  # mu: neither all nor none
         level = rng.normal(mu, tau, problems)
         slope = k + drawn["coupling"] * (level - mu) + kappa * rng.standard_normal(problems)
         return lambda u: (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,10 @@ def test_what_cannot_carry_a_forecast_is_refused(counts: Counts) -> None:
         "refused",
         {CapabilityCode.TOO_FEW_MODELS},
     )
+    assert _reasons(_changed(counts, counts.samples)) == (
+        "refused",
+        {CapabilityCode.NO_FAILURES},
+    )
     near = replace(counts, compute=counts.compute[0] * np.geomspace(1, 20, 5))
     assert _reasons(near, 1e20) == ("refused", {CapabilityCode.SHORT_RANGE})
     few = replace(
@@ -140,6 +145,33 @@ def test_a_largest_model_off_the_law_is_noticed(counts: Counts, answered: Capabi
     off[:, -1] = off[:, 0]
     assert CapabilityCode.BACKTEST_MISSES in fit_capability(_changed(counts, off), 1).reasons
     assert CapabilityCode.BACKTEST_MISSES not in answered.fitted.reasons
+
+
+def test_rough_intervals_are_owned_up_to(
+    counts: Counts, monkeypatch: pytest.MonkeyPatch, answered: CapabilityAnswer
+) -> None:
+    """The guard on effective draws, and that ordinary counts do not set it off."""
+    assert CapabilityCode.ROUGH_INTERVALS not in answered.fitted.reasons
+    # By its key: the package's attribute of that name is the function.
+    monkeypatch.setattr(sys.modules["foresight.forecast.capability"], "ENOUGH", 1e9)
+    verdict, codes = _reasons(counts)
+    assert verdict == "wide" and CapabilityCode.ROUGH_INTERVALS in codes
+
+
+def test_extreme_counts_are_survived(counts: Counts) -> None:
+    """One pass, one failure, one solved problem, a step from nothing to all."""
+    none, tried = np.zeros((12, 4), dtype=np.int64), np.full((12, 4), 10)
+    one_pass, one_solved, step = none.copy(), none.copy(), none.copy()
+    one_pass[3, 3], one_solved[0], step[:, 2:] = 1, 10, 10
+    small = replace(
+        counts.take_models(slice(0, 4)), problems=tuple("abcdefghijkl"),
+        compute=10.0 ** np.arange(18, 22), samples=tried, assign_passes=none, assign_samples=none,
+    )  # fmt: skip
+    for passes in (one_pass, tried - one_pass, one_solved, step):
+        found = capability(replace(small, passes=passes), (1e22,), buckets=1)
+        rate = found.forecasts[0].groups[0].pass_rate
+        assert 0 <= rate.intervals[95][0] <= rate.intervals[95][1] <= 1
+        assert found.fitted.posterior is not None and found.fitted.posterior.effective > 10
 
 
 def test_few_samples_are_wide(counts: Counts) -> None:

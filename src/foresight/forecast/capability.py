@@ -21,7 +21,7 @@ from foresight.forecast.backtest import LEVELS
 from foresight.forecast.buckets import ASIDE, Buckets, assign_buckets
 from foresight.forecast.counts import Counts
 from foresight.forecast.draws import rounded
-from foresight.forecast.pass_law import PassPosterior, fit_pass_law
+from foresight.forecast.pass_law import ENOUGH, PassPosterior, fit_pass_law
 from foresight.runs import sha256_json
 
 Array = NDArray[np.float64]
@@ -40,10 +40,12 @@ class CapabilityCode(StrEnum):
     TOO_FEW_PROBLEMS = "too_few_problems"
     SHORT_RANGE = "short_range"
     NO_PASSES = "no_passes"
+    NO_FAILURES = "no_failures"
     FALLS_WITH_COMPUTE = "falls_with_compute"
     RATIO_TOO_LARGE = "ratio_too_large"
     WIDE_INTERVAL = "wide_interval"
     BACKTEST_MISSES = "backtest_misses"
+    ROUGH_INTERVALS = "rough_intervals"
 
     @property
     def text(self) -> str:
@@ -55,6 +57,7 @@ _TEXTS = {
     CapabilityCode.TOO_FEW_PROBLEMS: f"fewer than {MIN_PROBLEMS} problems",
     CapabilityCode.SHORT_RANGE: f"the models span less than {MIN_DECADES} decades of compute",
     CapabilityCode.NO_PASSES: "no model passed any sample of any problem",
+    CapabilityCode.NO_FAILURES: "every model passed every sample of every problem",
     CapabilityCode.FALLS_WITH_COMPUTE: "pass rates fall with compute: not the law of this forecast",
     CapabilityCode.RATIO_TOO_LARGE: f"the target is over {MAX_RATIO:.0e} times the largest model",
     CapabilityCode.WIDE_INTERVAL: (
@@ -62,10 +65,12 @@ _TEXTS = {
         f"either way"
     ),
     CapabilityCode.BACKTEST_MISSES: "the largest model, hidden, fell outside 99 % of its forecast",
+    CapabilityCode.ROUGH_INTERVALS: f"the ends of the intervals rest on under {ENOUGH} draws",
 }
 REFUSING = frozenset(CapabilityCode) - {
     CapabilityCode.WIDE_INTERVAL,
     CapabilityCode.BACKTEST_MISSES,
+    CapabilityCode.ROUGH_INTERVALS,
 }
 
 
@@ -306,6 +311,8 @@ def fit_capability(counts: Counts, buckets: int = 6, seed: int = 0) -> Capabilit
     posterior = _fit(fitted, seed)
     if float(np.median(posterior.slope.mean(axis=1))) <= 0:
         reasons = (*reasons, CapabilityCode.FALLS_WITH_COMPUTE)
+    if posterior.effective < ENOUGH:
+        reasons = (*reasons, CapabilityCode.ROUGH_INTERVALS)
     hidden = _hide_largest(fitted, seed)
     if hidden is not None and not MISS < hidden.tail < 1 - MISS:
         reasons = (*reasons, CapabilityCode.BACKTEST_MISSES)
@@ -328,6 +335,8 @@ def _reasons(counts: Counts) -> tuple[CapabilityCode, ...]:
         reasons.append(CapabilityCode.SHORT_RANGE)
     if not counts.passes.any():
         reasons.append(CapabilityCode.NO_PASSES)
+    if (counts.passes == counts.samples).all():
+        reasons.append(CapabilityCode.NO_FAILURES)
     return tuple(reasons)
 
 

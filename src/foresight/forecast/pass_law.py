@@ -17,7 +17,7 @@ Inference is deterministic and needs no Markov chain. Per problem (a_i, s_i) is 
 grid of its own, placed at its posterior (adaptive quadrature; Pinheiro and Bates 1995); d_im is
 folded into tables of the cell's likelihood. What problems share is found by Fisher scoring with
 the outer product of the problems' scores (Berndt, Hall, Hall and Hausman 1974), then integrated
-by importance sampling in two rounds, the second from the moments of the first. The parts of e
+by importance sampling in rounds, each from the moments of the one before. The parts of e
 that look like a level and a slope cannot be told from mu and k by any data: they are integrated
 in closed form, which is what widens forecasts with distance.
 """
@@ -42,9 +42,10 @@ from foresight.forecast.likelihood_table import (
 JITTERS = np.geomspace(0.01, 1.0, 16)
 TILTS = np.linspace(-5.0, 5.0, 31)
 """Grids over the jitter, and over the tilt of the models' deviations in standard deviations."""
-FREE = 1.0
-"""Prior sd of the models' deviations in the search: far above any jitter."""
+STAND_IN = ((0.25, 0.3), (0.0, 0.3))
+"""Mean and sd of the exponent and of the models' deviations while the mode is searched."""
 PRIOR = {
+    "level": (0.5, 2.0),
     "log_tau": (math.log(1.0), 0.7),
     "coupling": (0.0, 0.05),
     "log_kappa": (math.log(0.04), 0.8),
@@ -62,8 +63,11 @@ REACH = 12.0
 """Largest size of any parameter in psi: mu, k and logs."""
 POINTS, WIDTHS = (11, 7), (3.8, 3.3)
 """Of a problem's grid: points by level and slope, and half-widths in standard deviations."""
-ROUNDS, DRAWS, TAILS = (120, 240), 2000, 8.0
-"""Importance draws by round, posterior draws, and degrees of freedom of the proposals."""
+ROUNDS, RESCUES, ENOUGH = (120, 240), (400, 800), 25
+"""Importance draws by round, and those of further rounds while fewer than enough of the last
+round's are effective."""
+DRAWS, TAILS = 2000, 8.0
+"""Posterior draws, and degrees of freedom of the proposals."""
 _MU, _TAU, _K, _G, _KAPPA, _SCATTER, _LINK = range(SHARED)
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -185,16 +189,23 @@ class _Sampler:
         """Log prior of psi, its gradient, and the diagonal of its (approximate) curvature."""
         value, gradient, curvature = 0.0, np.zeros_like(psi), np.full_like(psi, 1e-6)
         for at, name in (
-            (_TAU, "log_tau"), (_G, "coupling"), (_KAPPA, "log_kappa"), (_SCATTER, "log_scatter"),
-            (_LINK, "log_link"),
+            (_MU, "level"), (_TAU, "log_tau"), (_G, "coupling"), (_KAPPA, "log_kappa"),
+            (_SCATTER, "log_scatter"), (_LINK, "log_link"),
         ):  # fmt: skip
             mean, sd = PRIOR[name]
             z = (psi[at] - mean) / sd
             value, gradient[at], curvature[at] = value - 0.5 * z * z, -z / sd, 1 / sd**2
-        # What the law adds for the deviations is `_mixture`; here they are nearly free.
-        z = psi[SHARED:] / FREE
-        gradient[SHARED:], curvature[SHARED:] = -z / FREE, FREE**-2
+        z = self._stand_in(psi)
+        gradient[_K], curvature[_K] = -z[0] / STAND_IN[0][1], STAND_IN[0][1] ** -2
+        gradient[SHARED:], curvature[SHARED:] = -z[1:] / STAND_IN[1][1], STAND_IN[1][1] ** -2
         return value - 0.5 * float(z @ z), gradient, curvature
+
+    def _stand_in(self, psi: Array) -> Array:
+        """Standardised exponent and deviations (..., M - 1). In the search they are normal, and
+        wider than `_mixture`, which takes their place when the draws are weighed."""
+        (mean, sd), (zero, free) = STAND_IN
+        rest = (psi[..., SHARED:] - zero) / free
+        return np.concatenate([(psi[..., [_K]] - mean) / sd, rest], axis=-1)
 
     def _mixture(self, psi: Array) -> tuple[Array, Array]:
         """Log weights of (draws, jitters, tilts) given psi (draws, dimensions), and the law's
@@ -351,21 +362,24 @@ class _Sampler:
 
     def run(self, rng: np.random.Generator) -> PassPosterior:
         psi, covariance, guide = self.mode()
-        proposals = self._proposals(psi, covariance)
-        draws, weight = self._importance(proposals, guide, ROUNDS[0], rng)
-        # The second round adds a part with the moments of the first, where it has draws enough.
-        effective = 1.0 / float((weight**2).sum())
-        middle = weight @ draws
-        share = effective / (effective + 2 * self.dimensions)
-        around = (draws - middle) * np.sqrt(weight)[:, None]
-        covariance = share * around.T @ around + (1 - share) * covariance
-        proposals = (
-            np.append(0.5 * proposals[0], 0.5),
-            np.concatenate([proposals[1], middle[None]]),
-            np.concatenate([proposals[2], covariance[None]]),
-        )
-        draws, weight = self._importance(proposals, guide, ROUNDS[1], rng)
-        return self._draw(draws, weight, guide, 1.0 / float((weight**2).sum()), rng)
+        first = self._proposals(psi, covariance)
+        proposals = first
+        for count in (*ROUNDS, *RESCUES):
+            draws, weight = self._importance(proposals, guide, count, rng)
+            effective = 1.0 / float((weight**2).sum())
+            if count != ROUNDS[0] and effective > ENOUGH:
+                break
+            # The next round adds a part with the moments of this one, as far as it has draws.
+            middle = weight @ draws
+            share = effective / (effective + 2 * self.dimensions)
+            around = (draws - middle) * np.sqrt(weight)[:, None]
+            covariance = share * around.T @ around + (1 - share) * covariance
+            proposals = (
+                np.append(0.5 * first[0], 0.5),
+                np.concatenate([first[1], middle[None]]),
+                np.concatenate([first[2], covariance[None]]),
+            )
+        return self._draw(draws, weight, guide, effective, rng)
 
     def _proposals(self, psi: Array, covariance: Array) -> tuple[Array, Array, Array]:
         """Per jitter: its probability, and mean and covariance of psi given it, were the
@@ -409,7 +423,8 @@ class _Sampler:
         mixture, _ = self._mixture(draws)
         top = mixture.max(axis=(1, 2))
         logs = top + np.log(np.exp(mixture - top[:, None, None]).sum(axis=(1, 2)))
-        logs += np.array([self.log_posterior(one, guide) for one in draws]) - np.log(density)
+        logs += 0.5 * (self._stand_in(draws) ** 2).sum(axis=1) - np.log(density)
+        logs += [self.log_posterior(one, guide) for one in draws]
         weight = np.exp(logs - logs.max())
         return draws, weight / weight.sum()
 
