@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -54,6 +54,10 @@ bench-scores: .venv/.dev
 	$(BIN)/python bench/trend.py
 	$(BIN)/python bench/accuracy.py
 	$(BIN)/python bench/transfer.py
+
+# Coverage of pass-rate forecasts on simulated families whose truth is known.
+bench-capability: .venv/.dev
+	$(BIN)/python bench/capability.py
 
 clean:
 	rm -rf .venv runs

@@ -374,6 +374,37 @@ def map_losses(
 
 
 @app.command()
+def capability(
+    counts: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of counts.")],
+    at: Annotated[
+        list[float] | None, typer.Option(help="Target FLOPs; may be given several times.")
+    ] = None,
+    pass_at: Annotated[int, typer.Option(help="k of pass@k.")] = 1,
+    samples: Annotated[
+        int | None, typer.Option(help="Samples per problem that will be taken; default: as now.")
+    ] = None,
+    buckets: Annotated[int, typer.Option(help="Difficulty buckets.")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Fit pass rates problem by problem and forecast a larger model's, by difficulty bucket.
+
+    Columns: problem, passes, samples; compute (C, FLOPs) or params (N) and tokens (D); optional
+    model, and assign (rows that assign buckets). Exit code 3 if the counts cannot carry a
+    forecast.
+    """
+    from foresight.forecast import capability as forecast_capability
+    from foresight.forecast import read_counts
+    from foresight.views.capability import show_capability
+
+    table = read_counts(counts)
+    with _errors.status("fitting every problem's pass rates"):
+        found = forecast_capability(table, at or (), buckets=buckets, k=pass_at, samples=samples)
+    _print(found.to_json(), as_json, lambda: show_capability(console, found))
+    if found.refused:
+        raise typer.Exit(3)
+
+
+@app.command()
 def predict(
     directory: Directory = DEMO,
     compute: Annotated[

@@ -5,6 +5,8 @@ Imports no torch: a team that trains with something else can use it alone.
 
 from foresight.forecast.accuracy import AccuracyFit, AccuracyForecast, fit_accuracy
 from foresight.forecast.answer import Answer, answer
+from foresight.forecast.capability import CapabilityAnswer, capability
+from foresight.forecast.counts import Counts, read_counts
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
 from foresight.forecast.folders import read_folder
@@ -29,7 +31,9 @@ __all__ = [
     "AccuracyFit",
     "AccuracyForecast",
     "Answer",
+    "CapabilityAnswer",
     "Code",
+    "Counts",
     "Curve",
     "Finding",
     "Fit",
@@ -57,6 +61,7 @@ __all__ = [
     "Watch",
     "Witnesses",
     "answer",
+    "capability",
     "crps_normal",
     "fit",
     "fit_accuracy",
@@ -65,6 +70,7 @@ __all__ = [
     "judge",
     "observe",
     "predict_curve",
+    "read_counts",
     "read_folder",
     "read_scores",
     "read_table",

@@ -68,24 +68,32 @@ class Columns:
     compute_unit: float = 1.0
 
     @classmethod
-    def of(cls, header: Iterable[str], where: str, chosen: Mapping[str, str]) -> Columns:
+    def of(
+        cls,
+        header: Iterable[str],
+        where: str,
+        chosen: Mapping[str, str],
+        fields: Mapping[str, tuple[str, ...]] = FIELDS,
+        needed: Sequence[str] = ("loss",),
+    ) -> Columns:
         """Recognise columns. `chosen` maps fields to columns the user named.
 
-        Raises UserError if a chosen column is absent, or if loss or compute cannot be found.
+        Raises UserError if a chosen column is absent, or if compute or a needed field cannot be
+        found.
         """
         # Of two columns with one spelling the first counts.
         spelt: dict[str, str] = {}
         for name in header:
-            spelt.setdefault(_plain(name), name)
+            spelt.setdefault(plain(name), name)
         names: dict[str, str] = {}
         unit = 1.0
         for field, column in chosen.items():
-            if _plain(column) not in spelt:
+            if plain(column) not in spelt:
                 raise UserError(
                     f"{where}: no column {column!r}; it has {', '.join(spelt.values())}"
                 )
-            names[field] = spelt[_plain(column)]
-        for field, aliases in FIELDS.items():
+            names[field] = spelt[plain(column)]
+        for field, aliases in fields.items():
             found = next((spelt[alias] for alias in aliases if alias in spelt), None)
             if found is not None and field not in names:
                 names[field] = found
@@ -93,11 +101,14 @@ class Columns:
             scaled = next((alias for alias in UNITS if alias in spelt), None)
             if scaled:
                 names["compute_flops"], unit = spelt[scaled], UNITS[scaled]
-        if "loss" not in names:
-            raise UserError(
-                f"{where}, field loss: no such column among {', '.join(spelt.values())}; "
-                f"name it with --loss COLUMN"
-            )
+        for field in needed:
+            if field not in names:
+                others = f"one of {', '.join(fields[field])}"
+                cure = "name it with --loss COLUMN" if field == "loss" else f"expected {others}"
+                raise UserError(
+                    f"{where}, field {field}: no such column among {', '.join(spelt.values())}; "
+                    f"{cure}"
+                )
         if "compute_flops" not in names and not {"params", "tokens"} <= names.keys():
             raise UserError(
                 f"{where}, field compute_flops: missing; expected a column compute_flops "
@@ -122,7 +133,7 @@ def read_table(path: Path, chosen: Mapping[str, str] | None = None) -> RunTable:
     positive numbers, C and 6 N D a factor of ten apart, the same run twice, tokenizers mixed in
     one group (losses of different tokens do not compare).
     """
-    return table_of(path, list(_records(path)), chosen or {})
+    return table_of(path, list(read_records(path)), chosen or {})
 
 
 def table_of(
@@ -141,9 +152,9 @@ def table_of(
         fields = {field: record.get(name) for field, name in columns.names.items()}
         row = _row(at, fields, columns.compute_unit, f"{path.stem}:{number}")
         _refuse_twice(at, where, row, seen)
-        if _given(fields.get("tokenizer")):
+        if given(fields.get("tokenizer")):
             tokenizers.setdefault(row.group, {}).setdefault(str(fields["tokenizer"]), where)
-        remark = _compare_compute(at, row)
+        remark = compare_compute(at, row.compute_flops, row.params, row.tokens)
         if remark:
             remarks.append(remark)
         rows.append(row)
@@ -161,7 +172,7 @@ def _tell_apart(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Lower case, what is no letter or digit as one underscore, path prefixes dropped."""
     last = str(name).strip().lower().rsplit("/", 1)[-1]
     return re.sub(r"[^a-z0-9]+", "_", last).strip("_")
@@ -170,21 +181,13 @@ def _plain(name: str) -> str:
 def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
     def number(field: str, zero: bool = False) -> float | None:
         value = fields.get(field)
-        return _positive(at, field, value, zero=zero) if _given(value) else None
+        return positive(at, field, value, zero=zero) if given(value) else None
 
-    loss = _positive(at, "loss", fields.get("loss"))
-    params, tokens, compute = number("params"), number("tokens"), number("compute_flops")
-    if compute is not None:
-        compute *= unit
-    elif params is not None and tokens is not None:
-        compute = 6.0 * params * tokens
-    else:
-        raise UserError(
-            f"{at}, field compute_flops: missing; expected it, or both params (N) and tokens (D)"
-        )
+    loss = positive(at, "loss", fields.get("loss"))
+    compute, params, tokens = read_compute(at, fields, unit)
     seed, steps, planned = number("seed", zero=True), number("steps"), number("planned_steps")
     sigma = number("sigma", zero=True)
-    texts = {key: str(fields[key]) if _given(fields.get(key)) else None
+    texts = {key: str(fields[key]) if given(fields.get(key)) else None
              for key in ("group", "schedule", "run")}  # fmt: skip
     return Row(
         run=texts["run"] or name,
@@ -203,6 +206,23 @@ def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
     )
 
 
+def read_compute(
+    at: str, fields: Mapping[str, Any], unit: float
+) -> tuple[float, float | None, float | None]:
+    """Compute in FLOPs (6 N D where it is not given), params and tokens of one row."""
+    compute, params, tokens = (
+        positive(at, field, fields[field]) if given(fields.get(field)) else None
+        for field in ("compute_flops", "params", "tokens")
+    )
+    if compute is not None:
+        return compute * unit, params, tokens
+    if params is None or tokens is None:
+        raise UserError(
+            f"{at}, field compute_flops: missing; expected it, or both params (N) and tokens (D)"
+        )
+    return 6.0 * params * tokens, params, tokens
+
+
 def _refuse_twice(at: str, where: str, row: Row, seen: dict[tuple[Any, ...], str]) -> None:
     key = tuple(getattr(row, field) for field in (
         "compute_flops", "loss", "params", "tokens", "seed", "group", "steps", "schedule", "batch",
@@ -215,15 +235,17 @@ def _refuse_twice(at: str, where: str, row: Row, seen: dict[tuple[Any, ...], str
     seen[key] = where
 
 
-def _compare_compute(at: str, row: Row) -> str | None:
+def compare_compute(
+    at: str, compute: float, params: float | None, tokens: float | None
+) -> str | None:
     """Refuse or remark on a compute that is not about 6 N D."""
-    if row.params is None or row.tokens is None:
+    if params is None or tokens is None:
         return None
-    ratio = row.compute_flops / (6.0 * row.params * row.tokens)
+    ratio = compute / (6.0 * params * tokens)
     if not 1 / DISAGREE < ratio < DISAGREE:
         raise UserError(
-            f"{at}, field compute_flops: {row.compute_flops:.3g} is {ratio:.3g} times 6 N D = "
-            f"{6.0 * row.params * row.tokens:.3g}; one of the three is in another unit"
+            f"{at}, field compute_flops: {compute:.3g} is {ratio:.3g} times 6 N D = "
+            f"{6.0 * params * tokens:.3g}; one of the three is in another unit"
         )
     if not 1 / DOUBT < ratio < DOUBT:
         return f"{at}: compute is {ratio:.2f} times 6 N D"
@@ -245,7 +267,7 @@ def _refuse_mixed(
             )
 
 
-def _records(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+def read_records(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
     """Pairs of (where in the file, record)."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -291,11 +313,11 @@ def _jsonl(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
         yield f"row {number}", record
 
 
-def _given(value: Any) -> bool:
+def given(value: Any) -> bool:
     return value is not None and str(value).strip() != ""
 
 
-def _positive(where: str, field: str, value: Any, *, zero: bool = False) -> float:
+def positive(where: str, field: str, value: Any, *, zero: bool = False) -> float:
     """A finite number above zero (or at least zero). Raises UserError naming what it is not."""
     bound = "a finite number of at least 0" if zero else "a finite number above 0"
     try:
@@ -303,6 +325,6 @@ def _positive(where: str, field: str, value: Any, *, zero: bool = False) -> floa
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-        shown = "missing" if not _given(value) else repr(value)
+        shown = "missing" if not given(value) else repr(value)
         raise UserError(f"{where}, field {field}: {shown}; expected {bound}")
     return number

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foresight.errors import UserError
-from foresight.forecast.reading import FIELDS, UNITS, _given, _plain, _positive, _records
+from foresight.forecast.reading import FIELDS, UNITS, given, plain, positive, read_records
 
 METRICS = ("score", "accuracy", "acc", "correct", "pass_rate", "exact_match")
 """Spellings of the metric, the preferred first."""
@@ -56,9 +56,9 @@ def read_scores(
     metric are left out; runs of one name get their row number behind it. Raises
     UserError naming file, row and field.
     """
-    records = list(_records(path))
-    given = {"metric": metric} | dict(chosen or {})
-    columns = _columns(path, records, {key: name for key, name in given.items() if name})
+    records = list(read_records(path))
+    named = {"metric": metric} | dict(chosen or {})
+    columns = _columns(path, records, {key: name for key, name in named.items() if name})
     scale, unit = _scale(path, columns)
     names = [str(record.get(columns.get("run", "")) or path.stem) for _, record in records]
     times = Counter(names)
@@ -66,25 +66,25 @@ def read_scores(
     for number, (where, record) in enumerate(records, start=1):
         at = f"{path}, {where}"
         found = {field: record.get(column) for field, column in columns.items()}
-        if not _given(found["metric"]):
+        if not given(found["metric"]):
             continue
         value = _finite(at, columns["metric"], found["metric"])
         name = names[number - 1]
-        if _given(found.get("stderr")):
-            stderr: float | None = _positive(at, "stderr", found["stderr"], zero=True)
+        if given(found.get("stderr")):
+            stderr: float | None = positive(at, "stderr", found["stderr"], zero=True)
         else:
             stderr = None if items is None else binomial_stderr(at, value, items)
         if scale == "6 N D":
-            size = 6.0 * _positive(at, "params", found["params"])
-            size *= _positive(at, "tokens", found["tokens"])
+            size = 6.0 * positive(at, "params", found["params"])
+            size *= positive(at, "tokens", found["tokens"])
         else:
-            size = unit * _positive(at, scale, found[scale])
+            size = unit * positive(at, scale, found[scale])
         rows.append(ScoreRow(
             run=name if times[name] == 1 else f"{name}:{number}",
             scale=size,
             value=value,
             stderr=stderr,
-            group=str(found["group"]) if _given(found.get("group")) else None,
+            group=str(found["group"]) if given(found.get("group")) else None,
         ))  # fmt: skip
     if not rows:
         raise UserError(f"{path}, field {columns['metric']}: no row has a value")
@@ -109,16 +109,16 @@ def _columns(
     """The column of each field; those not chosen by the spellings of `reading.FIELDS`."""
     spelt: dict[str, str] = {}
     for name in dict.fromkeys(key for _, record in records for key in record):
-        spelt.setdefault(_plain(name), name)
+        spelt.setdefault(plain(name), name)
     columns: dict[str, str] = {}
     for field, column in chosen.items():
-        if _plain(column) not in spelt:
+        if plain(column) not in spelt:
             raise UserError(f"{path}: no column {column!r}; it has {', '.join(spelt.values())}")
-        columns[field] = spelt[_plain(column)]
+        columns[field] = spelt[plain(column)]
     wanted = {key: FIELDS[key] for key in ("compute_flops", "params", "tokens", "group", "run")}
     wanted["metric"] = METRICS
     # `sigma` of a run table is of the log of the loss; here it is of the metric itself.
-    own = (f"{_plain(chosen['metric'])}_stderr",) if "metric" in chosen else ()
+    own = (f"{plain(chosen['metric'])}_stderr",) if "metric" in chosen else ()
     wanted["stderr"] = (*own, "stderr", "se", "sem")
     wanted |= {unit: (unit,) for unit in UNITS}
     for field, aliases in wanted.items():

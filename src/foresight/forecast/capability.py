@@ -1,0 +1,371 @@
+"""Capability forecasts from counts: pass rates of buckets and problems at a larger compute.
+
+The law of the GPT-4 report (section 3.2), -E_P[log pass_rate(C)] = level (C / C_top)^-k over the
+problems P of a bucket, from a hierarchical binomial model of single problems (`pass_law`), with
+intervals for what the larger model's true and observed rates will be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foresight.errors import UserError
+from foresight.forecast.backtest import LEVELS
+from foresight.forecast.buckets import ASIDE, Buckets, assign_buckets
+from foresight.forecast.counts import Counts
+from foresight.forecast.draws import rounded
+from foresight.forecast.pass_law import ENOUGH, PassPosterior, fit_pass_law
+from foresight.runs import sha256_json
+
+Array = NDArray[np.float64]
+
+MIN_MODELS, MIN_PROBLEMS, MIN_DECADES, MAX_RATIO = 4, 10, 1.5, 1e4
+MAX_HALF_WIDTH = 0.15
+MISS = 0.005
+_TAILS = [0.5, *(0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1))]
+_SEVERITY = ("forecast", "wide", "refused")
+
+
+class CapabilityCode(StrEnum):
+    """Machine-readable reasons of a verdict; `text` explains the code in one line."""
+
+    TOO_FEW_MODELS = "too_few_models"
+    TOO_FEW_PROBLEMS = "too_few_problems"
+    SHORT_RANGE = "short_range"
+    NO_PASSES = "no_passes"
+    NO_FAILURES = "no_failures"
+    FALLS_WITH_COMPUTE = "falls_with_compute"
+    RATIO_TOO_LARGE = "ratio_too_large"
+    WIDE_INTERVAL = "wide_interval"
+    BACKTEST_MISSES = "backtest_misses"
+    ROUGH_INTERVALS = "rough_intervals"
+
+    @property
+    def text(self) -> str:
+        return _TEXTS[self]
+
+
+_TEXTS = {
+    CapabilityCode.TOO_FEW_MODELS: f"fewer than {MIN_MODELS} models of distinct compute",
+    CapabilityCode.TOO_FEW_PROBLEMS: f"fewer than {MIN_PROBLEMS} problems",
+    CapabilityCode.SHORT_RANGE: f"the models span less than {MIN_DECADES} decades of compute",
+    CapabilityCode.NO_PASSES: "no model passed any sample of any problem",
+    CapabilityCode.NO_FAILURES: "every model passed every sample of every problem",
+    CapabilityCode.FALLS_WITH_COMPUTE: "pass rates fall with compute: not the law of this forecast",
+    CapabilityCode.RATIO_TOO_LARGE: f"the target is over {MAX_RATIO:.0e} times the largest model",
+    CapabilityCode.WIDE_INTERVAL: (
+        f"the 95 % interval of the mean pass rate is over {100 * MAX_HALF_WIDTH:.0f} points "
+        f"either way"
+    ),
+    CapabilityCode.BACKTEST_MISSES: "the largest model, hidden, fell outside 99 % of its forecast",
+    CapabilityCode.ROUGH_INTERVALS: f"the ends of the intervals rest on under {ENOUGH} draws",
+}
+REFUSING = frozenset(CapabilityCode) - {
+    CapabilityCode.WIDE_INTERVAL,
+    CapabilityCode.BACKTEST_MISSES,
+    CapabilityCode.ROUGH_INTERVALS,
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Median and intervals (low, high) by level 50, 80, 95."""
+
+    point: float
+    intervals: dict[int, tuple[float, float]]
+
+    @classmethod
+    def of(cls, draws: Array) -> Estimate:
+        point, *ends = (float(end) for end in np.quantile(draws, _TAILS))
+        pairs = zip(ends[::2], ends[1::2], strict=True)
+        return cls(point, dict(zip(LEVELS, pairs, strict=True)))
+
+
+@dataclass(frozen=True)
+class GroupForecast:
+    """One bucket, one problem, the set-aside problems, or all problems, at the target.
+
+    `mean_log_pass_rate`: mean over the problems of the log of the target's true pass rate (nats);
+    `pass_rate`: mean true pass rate, which is what an evaluation is expected to show;
+    `pass_at`: mean chance that one of k samples passes; `observed`: mean pass rate that an
+    evaluation with n samples per problem will show, binomial noise included.
+    """
+
+    name: str
+    problems: int
+    mean_log_pass_rate: Estimate
+    pass_rate: Estimate
+    pass_at: Estimate
+    observed: Estimate
+
+
+@dataclass(frozen=True)
+class CapabilityForecast:
+    """What is expected of one model at `compute_flops`; without groups if refused.
+
+    `k` and `samples` are those of pass@k and of `observed`. `groups`: all problems, the buckets
+    from the easiest, and the problems set aside; `by_problem`: every problem in the table's order.
+    """
+
+    compute_flops: float
+    ratio: float
+    k: int
+    samples: int
+    verdict: str
+    reasons: tuple[CapabilityCode, ...]
+    groups: tuple[GroupForecast, ...] = ()
+    by_problem: tuple[GroupForecast, ...] = ()
+
+
+@dataclass(frozen=True)
+class BucketLaw:
+    """-E log pass rate = level (C / C_top)^-exponent over the fitted computes, C_top the largest
+    fitted one; `observed` (M,): mean pass rate by model in samples that assigned no problem."""
+
+    name: str
+    problems: tuple[str, ...]
+    level: Estimate
+    exponent: Estimate
+    observed: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class HiddenModel:
+    """The largest model's observed mean pass rate, forecast from the smaller models alone.
+    `tail`: forecast probability of a lower value."""
+
+    compute_flops: float
+    predicted: Estimate
+    observed: float
+    tail: float
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Counts, their buckets, and the fitted law; `posterior` is None if the counts refuse one."""
+
+    counts: Counts
+    buckets: Buckets
+    posterior: PassPosterior | None
+    hidden: HiddenModel | None
+    reasons: tuple[CapabilityCode, ...]
+
+    def predict(
+        self, compute_flops: float, *, k: int = 1, samples: int | None = None, seed: int = 0
+    ) -> CapabilityForecast:
+        """Forecast one model at a compute, in FLOPs, with pass@k and with so many samples per
+        problem (default: the most that the largest model has of any problem).
+
+        Raises UserError if the compute is not a finite positive number, or k or samples is not
+        at least 1.
+        """
+        if not (math.isfinite(compute_flops) and compute_flops > 0):
+            raise UserError(f"target compute {compute_flops}: expected a finite number above 0")
+        many = int(self.counts.samples[:, -1].max()) if samples is None else samples
+        if k < 1 or many < 1:
+            raise UserError(f"k = {k}, samples = {many}: expected whole numbers of at least 1")
+        ratio = compute_flops / float(self.counts.compute[-1])
+        reasons = self.reasons
+        if ratio > MAX_RATIO:
+            reasons = (*reasons, CapabilityCode.RATIO_TOO_LARGE)
+        if self.posterior is None or REFUSING & set(reasons):
+            return CapabilityForecast(compute_flops, ratio, k, many, "refused", reasons)
+        log_rate = self.posterior.log_pass_rate(compute_flops, seed)
+        counted = np.random.default_rng(seed + 1).binomial(many, np.exp(log_rate)) / many
+        groups = tuple(
+            _forecast(name, log_rate[:, inside], counted[:, inside], k)
+            for name, inside in self.groups().items()
+        )
+        low, high = groups[0].pass_rate.intervals[95]
+        if (high - low) / 2 > MAX_HALF_WIDTH:
+            reasons = (*reasons, CapabilityCode.WIDE_INTERVAL)
+        singles = tuple(
+            _forecast(name, log_rate[:, [at]], counted[:, [at]], k)
+            for at, name in enumerate(self.counts.problems)
+        )
+        return CapabilityForecast(
+            compute_flops, ratio, k, many, _verdict(reasons), reasons, groups, singles
+        )
+
+    def groups(self) -> dict[str, NDArray[np.intp]]:
+        """Indices of the problems of every group that is not empty."""
+        of = self.buckets.of
+        found = {"all": np.arange(len(of))}
+        found |= {
+            f"bucket {one + 1}": np.flatnonzero(of == one) for one in range(self.buckets.count)
+        }
+        found["set aside"] = np.flatnonzero(of == ASIDE)
+        return {name: inside for name, inside in found.items() if len(inside)}
+
+    def laws(self) -> tuple[BucketLaw, ...]:
+        """The law of every group over the fitted computes; empty if nothing was fitted."""
+        if self.posterior is None:
+            return ()
+        curves = np.stack([self.posterior.law(one) for one in self.counts.compute], axis=2)
+        x = np.log(self.counts.compute / self.counts.compute[-1])
+        laws = []
+        for name, inside in self.groups().items():
+            y = np.log(-curves[:, inside].mean(axis=1))  # (draws, M)
+            slope = (
+                (y - y.mean(axis=1, keepdims=True)) @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+            )
+            level = np.exp(y.mean(axis=1) - slope * x.mean())
+            names = tuple(self.counts.problems[at] for at in inside)
+            observed = tuple(
+                None if math.isnan(one) else float(one) for one in self.buckets.observed(inside)
+            )
+            laws.append(BucketLaw(name, names, Estimate.of(level), Estimate.of(-slope), observed))
+        return tuple(laws)
+
+
+@dataclass(frozen=True)
+class CapabilityAnswer:
+    """The answer to `foresight capability COUNTS`: the fit, and forecasts at the computes asked
+    for."""
+
+    fitted: Capability
+    forecasts: tuple[CapabilityForecast, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the forecasts' verdicts; without any, that of the counts themselves."""
+        found = [one.verdict for one in self.forecasts] or [_verdict(self.fitted.reasons)]
+        return max(found, key=_SEVERITY.index)
+
+    @property
+    def refused(self) -> bool:
+        return self.verdict == "refused"
+
+    def to_json(self) -> dict[str, Any]:
+        """Same counts, same code, same bytes. A refused answer has no `at`."""
+        counts, buckets = self.fitted.counts, self.fitted.buckets
+        reasons = {code for one in self.forecasts for code in one.reasons} | {*self.fitted.reasons}
+        value: dict[str, Any] = {
+            "verdict": self.verdict,
+            "reasons": [{"code": code.value, "text": code.text} for code in sorted(reasons)],
+        }
+        if not self.refused:
+            value["at"] = [asdict(one) for one in self.forecasts]
+        value |= {
+            "laws": [asdict(law) for law in self.fitted.laws()],
+            "backtest": self.fitted.hidden and asdict(self.fitted.hidden),
+            "models": [
+                {"model": name, "compute_flops": float(compute)}
+                for name, compute in zip(counts.models, counts.compute, strict=True)
+            ],
+            "provenance": {
+                "problems": len(counts.problems),
+                "samples": int(counts.samples.sum()),
+                "assigned_by": buckets.method,
+                "effective_draws": self.fitted.posterior and self.fitted.posterior.effective,
+                "remarks": list(counts.remarks),
+                "counts_sha256": sha256_json(
+                    [counts.problems, counts.models, counts.compute.tolist(),
+                     counts.passes.tolist(), counts.samples.tolist(),
+                     counts.assign_passes.tolist(), counts.assign_samples.tolist()]
+                ),
+            },
+        }  # fmt: skip
+        result: dict[str, Any] = rounded(value)
+        return result
+
+
+def capability(
+    counts: Counts,
+    computes: Sequence[float] = (),
+    *,
+    buckets: int = 6,
+    k: int = 1,
+    samples: int | None = None,
+    seed: int = 0,
+) -> CapabilityAnswer:
+    """Fit counts and forecast a model at each compute, in FLOPs. `seed` deals samples to the
+    halves of the assignment and drives the draws.
+
+    Raises UserError for fewer problems than buckets, or as `Capability.predict`.
+    """
+    found = fit_capability(counts, buckets, seed)
+    made = (found.predict(one, k=k, samples=samples, seed=seed) for one in computes)
+    return CapabilityAnswer(found, tuple(made))
+
+
+def fit_capability(counts: Counts, buckets: int = 6, seed: int = 0) -> Capability:
+    """Assign buckets, fit the law, and forecast the largest model from the others.
+
+    The law is fitted to all counts, those that assigned the buckets too: a posterior given
+    everything is not bent by a selection, and half of the samples forecast worse (`LOG.md`).
+    Raises UserError for fewer problems than buckets.
+    """
+    assigned = assign_buckets(counts, buckets, seed)
+    fitted = counts.with_all_samples()
+    reasons = _reasons(fitted)
+    if reasons:
+        return Capability(fitted, assigned, None, None, reasons)
+    posterior = _fit(fitted, seed)
+    if float(np.median(posterior.slope.mean(axis=1))) <= 0:
+        reasons = (*reasons, CapabilityCode.FALLS_WITH_COMPUTE)
+    if posterior.effective < ENOUGH:
+        reasons = (*reasons, CapabilityCode.ROUGH_INTERVALS)
+    hidden = _hide_largest(fitted, seed)
+    if hidden is not None and not MISS < hidden.tail < 1 - MISS:
+        reasons = (*reasons, CapabilityCode.BACKTEST_MISSES)
+    return Capability(fitted, assigned, posterior, hidden, reasons)
+
+
+def _fit(counts: Counts, seed: int) -> PassPosterior:
+    passes, samples = counts.passes.astype(np.float64), counts.samples.astype(np.float64)
+    return fit_pass_law(passes, samples, counts.compute, seed)
+
+
+def _reasons(counts: Counts) -> tuple[CapabilityCode, ...]:
+    """What the counts themselves show, before anything is fitted."""
+    reasons = []
+    if len(set(counts.compute)) < MIN_MODELS:
+        reasons.append(CapabilityCode.TOO_FEW_MODELS)
+    if len(counts.problems) < MIN_PROBLEMS:
+        reasons.append(CapabilityCode.TOO_FEW_PROBLEMS)
+    if math.log10(counts.compute[-1] / counts.compute[0]) < MIN_DECADES:
+        reasons.append(CapabilityCode.SHORT_RANGE)
+    if not counts.passes.any():
+        reasons.append(CapabilityCode.NO_PASSES)
+    if (counts.passes == counts.samples).all():
+        reasons.append(CapabilityCode.NO_FAILURES)
+    return tuple(reasons)
+
+
+def _hide_largest(counts: Counts, seed: int) -> HiddenModel | None:
+    """Forecast the largest model from the smaller ones; None where they would be too few."""
+    below = int(np.searchsorted(counts.compute, counts.compute[-1]))
+    if below < MIN_MODELS - 1 or not counts.passes[:, :below].any():
+        return None
+    posterior = _fit(counts.take_models(slice(None, below)), seed)
+    compute = float(counts.compute[-1])
+    passes, samples = counts.passes[:, -1], counts.samples[:, -1]
+    rate = np.exp(posterior.log_pass_rate(compute, seed))
+    drawn = np.random.default_rng(seed).binomial(samples, rate)[:, samples > 0]
+    means = (drawn / samples[samples > 0]).mean(axis=1)
+    observed = float((passes[samples > 0] / samples[samples > 0]).mean())
+    tail = float((means < observed).mean() + 0.5 * (means == observed).mean())
+    return HiddenModel(compute, Estimate.of(means), observed, tail)
+
+
+def _forecast(name: str, log_rate: Array, counted: Array, k: int) -> GroupForecast:
+    """`log_rate` and `counted`: draws by problems of the group."""
+    rate = np.exp(log_rate)
+    # 1 - (1 - p)^k without losing p << 1.
+    at_k = -np.expm1(k * np.log1p(-np.minimum(rate, 1 - 1e-12)))
+    draws = (log_rate, rate, at_k, counted)
+    return GroupForecast(name, log_rate.shape[1], *(Estimate.of(one.mean(axis=1)) for one in draws))
+
+
+def _verdict(reasons: Sequence[CapabilityCode]) -> str:
+    if REFUSING & set(reasons):
+        return "refused"
+    return "wide" if reasons else "forecast"
