@@ -3,6 +3,7 @@
 Imports no torch: a team that trains with something else can use it alone.
 """
 
+from foresight.forecast.allocation import Recommendation, recommend
 from foresight.forecast.answer import Answer, answer
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
@@ -26,6 +27,7 @@ __all__ = [
     "LawPoint",
     "Limits",
     "PowerLaw",
+    "Recommendation",
     "Registration",
     "Report",
     "Row",
@@ -39,6 +41,7 @@ __all__ = [
     "judge",
     "predict_curve",
     "read_table",
+    "recommend",
     "register",
     "seal_outcome",
     "verify",

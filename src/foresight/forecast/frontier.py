@@ -69,10 +69,15 @@ def frontier(rows: Sequence[Row]) -> list[FrontierPoint]:
     """
     gathered = cluster(rows, SAME_BUDGET)
     points = _falling([_point(budget) for budget in gathered])
-    ladder = all(sizes(budget) <= 1 for budget in gathered) and sizes(rows) in (0, len(gathered))
-    if ladder or len(points) < MIN_POINTS:
+    if is_ladder(rows) or len(points) < MIN_POINTS:
         return points
     return _between_edges(_near_hull(points), rows)
+
+
+def is_ladder(rows: Sequence[Row]) -> bool:
+    """One size per compute and one compute per size, or no sizes at all: nothing to choose from."""
+    gathered = cluster(rows, SAME_BUDGET)
+    return all(sizes(budget) <= 1 for budget in gathered) and sizes(rows) in (0, len(gathered))
 
 
 def _falling(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
