@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from foresight.errors import UserError
+
+if TYPE_CHECKING:
+    from foresight.forecast import RunTable
 
 app = typer.Typer(
     name="foresight",
@@ -124,7 +127,7 @@ def fit(
     Columns: compute (C, FLOPs) or params (N) and tokens (D); loss; optional seed, group, sigma,
     steps, schedule, batch, tokenizer. Exit code 3 if the runs cannot carry a forecast.
     """
-    from foresight.forecast import answer, read_table
+    from foresight.forecast import answer
     from foresight.views import show_answer
 
     computes = list(at or [])
@@ -132,17 +135,46 @@ def fit(
         raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
     if target_params is not None and target_tokens is not None:
         computes.append(6.0 * target_params * target_tokens)
-    if runs.is_dir():
-        from foresight.experiment import Experiment
-
-        table = Experiment.open(runs).table()
-    else:
-        chosen = {"group": group, "loss": loss}
-        table = read_table(runs, {key: name for key, name in chosen.items() if name})
-    found = answer(table, computes)
+    found = answer(_table_of(runs, group, loss), computes)
     _print(found.to_json(), as_json, lambda: show_answer(console, found))
     if found.refused:
         raise typer.Exit(3)
+
+
+@app.command()
+def design(
+    budget: Annotated[float, typer.Option(help="FLOPs to spend on further rungs.")],
+    target: Annotated[float, typer.Option(help="FLOPs of the run to be forecast.")],
+    runs: Annotated[
+        Path | None, typer.Argument(help="Runs there are, as for `fit`; without: from priors.")
+    ] = None,
+    min_compute: Annotated[
+        float | None, typer.Option(help="Smallest compute at which the recipe is sound.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Column that tells recipes apart.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Column of the predicted metric.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which rungs to train for a budget: the ladder whose forecast of the target is sharpest.
+
+    Optimal design before spending: expected intervals of the best ladders, of a plain one, of
+    other budgets, and the one further run that would narrow the forecast most.
+    """
+    from foresight.forecast import answer, plan_ladder
+    from foresight.views.planning import designing, show_plan_of_ladder
+
+    found = None if runs is None else answer(_table_of(runs, group, loss))
+    with designing(_errors) as watch:
+        planned = plan_ladder(
+            budget,
+            target,
+            min_compute_flops=min_compute,
+            fitted=None if found is None else found.fitted,
+            watch=watch,
+        )
+    recommended = found.recommended if found else None
+    value = planned.to_json(recommended)
+    _print(value, as_json, lambda: show_plan_of_ladder(console, planned, recommended))
 
 
 @app.command()
@@ -247,6 +279,18 @@ def report(directory: Directory = DEMO, as_json: AsJson = False) -> None:
 
     path = write_page(directory)
     _print({"page": str(path)}, as_json, lambda: console.print(f"wrote {path}"))
+
+
+def _table_of(runs: Path, group: str | None, loss: str | None) -> RunTable:
+    """The table of an experiment directory, or of a file with the columns the user named."""
+    if runs.is_dir():
+        from foresight.experiment import Experiment
+
+        return Experiment.open(runs).table()
+    from foresight.forecast import read_table
+
+    chosen = {"group": group, "loss": loss}
+    return read_table(runs, {key: name for key, name in chosen.items() if name})
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

@@ -10,6 +10,7 @@ from foresight.forecast.eligibility import Ineligible, Limits, judge
 from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
 from foresight.forecast.law import PowerLaw
+from foresight.forecast.planning import Plan, plan_ladder
 from foresight.forecast.reading import read_table
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
 from foresight.forecast.table import Row, RunTable
@@ -26,6 +27,7 @@ __all__ = [
     "Ineligible",
     "LawPoint",
     "Limits",
+    "Plan",
     "PowerLaw",
     "Recommendation",
     "Registration",
@@ -39,6 +41,7 @@ __all__ = [
     "fit",
     "frontier",
     "judge",
+    "plan_ladder",
     "predict_curve",
     "read_table",
     "recommend",
