@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from operator import attrgetter, itemgetter
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -21,7 +22,6 @@ from foresight.forecast.draws import rounded
 from foresight.forecast.forecast import MIN_DECADES, MIN_ELIGIBLE_RUNGS, Fit
 from foresight.forecast.prospect import (
     DECADES_BELOW,
-    MAX_RUNGS,
     NOTHING,
     TRUTHS,
     Design,
@@ -35,15 +35,19 @@ PILOT_DECADES = 3.0
 """Without runs or a smallest compute, the smallest rung may lie so far below the budget."""
 NEAR_TARGET = 2.0
 """No rung is closer to the target than this factor: it would be the target."""
-MIN_STEP, MAX_STEP = 2.0, 10.0
+MIN_STEP, MAX_STEP = 1.4, 10.0
 """Factors between neighbouring rungs: nearer ones would share their jitter (the same width, the
 same rounding), and in a wider gap nothing checks the law."""
 MAX_SEEDS = 6
 PATTERNS = ((1, 1), (2, 1), (1, 2), (3, 2))
 """Seeds of the lower and of the upper half of a ladder."""
-STARTS, ROUNDS, GAIN = 2, 8, 0.01
-"""So many of the best candidates are improved by exchanges, each until a round gains less than this
-share, or so many rounds."""
+CONTENDERS, ROUNDS, GAIN = 5, 8, 0.01
+"""So many of the best candidates, of different numbers of rungs, are improved by exchanges, each
+until a round gains less than this share, or so many rounds."""
+HEATS, FINALISTS = 3, 3
+"""Contenders are simulated on so many truths; so many of the best go on to `TRUTHS`."""
+TRUTH_ORDER = (1, 4, 6, 0, 2, 3, 5, 7)
+"""The first `HEATS` are a low, a middle and a high one."""
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Budgets of the curve, in units of the one given."""
 EQUAL_RUNGS = 6
@@ -161,46 +165,47 @@ def plan_ladder(
     else:
         prospect = Prospect.of_runs(fitted, target_flops)
     search = _Search(prospect, low)
-    best = search.best(budget_flops)
+    contenders = search.best(budget_flops)
     equal = search.equal(budget_flops)
-    if not best or equal is None:
+    if not contenders or equal is None:
         raise UserError(
             f"no ladder from {low:.3g} FLOPs, of {MIN_ELIGIBLE_RUNGS} rungs over {MIN_DECADES} "
             f"decades, fits into {budget_flops:.3g} FLOPs: raise --budget or lower --min-compute"
         )
-    wanted = [("best", best[0]), *((f"runner-up {n}", one) for n, one in enumerate(best[1:3], 1))]
-    wanted.append(("equal spacing, one seed", equal))
+    now = None if fitted is None else half_width95(fitted, target_flops)
+    candidates = () if now is None else _candidates(prospect, low, budget_flops, now)
+    singles = [
+        Design((max(candidates, key=key).compute_flops,), (1,))
+        for key in (attrgetter("log_gain"), attrgetter("gain_per_flop"))
+        if candidates
+    ]
     budgets = [f * budget_flops for f in FACTORS if f != 1.0 and f * budget_flops < target_flops]
-    ladders = {budget: found[0] for budget in budgets if (found := search.best(budget))}
-    wanted += [(f"budget {budget:.3g}", design) for budget, design in ladders.items()]
-    candidates: tuple[Candidate, ...] = ()
-    now = None
-    if fitted is not None:
-        now = half_width95(fitted, target_flops)
-        candidates = _candidates(prospect, low, budget_flops, now)
-    if candidates:
-        singles = [max(candidates, key=lambda one: one.log_gain),
-                   max(candidates, key=lambda one: one.gain_per_flop)]  # fmt: skip
-        wanted += [("one more run", Design((one.compute_flops,), (1,))) for one in singles]
-    made = _simulated(prospect, wanted, watch)
-    # Simulation has the last word on the order of what screening found best.
-    leading = sorted(made[: len(best[:3])], key=lambda one: one.width.half_width95)
-    named = tuple(
-        replace(one, name="best" if at == 0 else f"runner-up {at}")
-        for at, one in enumerate(leading)
-    )
-    rest = made[len(named) + 1 :]
-    curve = [*zip(ladders, rest, strict=False), (budget_flops, named[0])]
+    race = _Race(prospect, watch)
+    race.total = HEATS * (len(contenders) + 1) + (TRUTHS - HEATS) * (FINALISTS + 1)
+    race.total += TRUTHS * (len(budgets) + len(singles))
+    # Simulation has the last word, and the plain ladder runs too: screening may be wrong about it.
+    heats = sorted({*contenders, equal}, key=lambda one: race.width(one, HEATS).half_width95)
+    finals = sorted(heats[:FINALISTS], key=lambda one: race.width(one, TRUTHS).half_width95)
+    rungs = len(finals[0].seeds)
+    curve = [(budget_flops, race.expect("best", finals[0]))]
+    for budget in budgets:
+        found = search.best(budget, rungs) or search.best(budget)
+        if found:
+            curve.append((budget, race.expect(f"budget {budget:.3g}", found[0])))
+    runs = [race.expect("one more run", single) for single in singles]
+    watch(race.total, race.total)
     return Plan(
         budget_flops=budget_flops,
         target_flops=target_flops,
         min_compute_flops=low,
         basis="priors" if fitted is None else "runs",
         now=now,
-        designs=named,
-        equal=made[len(named)],
-        curve=tuple(sorted(curve, key=lambda pair: pair[0])),
-        one_more=OneMore(candidates, made[-2], made[-1]) if candidates else None,
+        designs=tuple(
+            race.expect(f"runner-up {at}" if at else "best", one) for at, one in enumerate(finals)
+        ),
+        equal=race.expect("equal spacing, one seed", equal),
+        curve=tuple(sorted(curve, key=itemgetter(0))),
+        one_more=OneMore(candidates, runs[0], runs[1]) if runs else None,
     )
 
 
@@ -229,26 +234,27 @@ def _checked_low(budget: float, target: float, low: float | None, fitted: Fit | 
     return low
 
 
-def _simulated(
-    prospect: Prospect,
-    wanted: list[tuple[str, Design]],
-    watch: Callable[[int, int], None],
-) -> list[Expected]:
-    """Each design fitted on the same `TRUTHS` truths; equal designs are fitted once."""
-    different = list(dict.fromkeys(design for _, design in wanted))
-    total = TRUTHS * len(different)
-    widths: dict[Design, Width] = {}
-    for at, design in enumerate(different):
-        logs = []
-        for number in range(TRUTHS):
-            watch(at * TRUTHS + number, total)
-            logs.append(prospect.simulate(design, number))
-        widths[design] = width_of(logs)
-    watch(total, total)
-    return [
-        Expected(name, design, widths[design], math.exp(prospect.horizon(design)))
-        for name, design in wanted
-    ]
+class _Race:
+    """Simulated widths of designs, each of them on the same truths; what was fitted is kept."""
+
+    def __init__(self, prospect: Prospect, watch: Callable[[int, int], None]) -> None:
+        self.prospect = prospect
+        self.watch = watch
+        self.total = 0
+        self.done = 0
+        self.logs: dict[Design, list[float]] = {}
+
+    def width(self, design: Design, truths: int) -> Width:
+        logs = self.logs.setdefault(design, [])
+        while len(logs) < truths:
+            self.watch(self.done, self.total)
+            logs.append(self.prospect.simulate(design, TRUTH_ORDER[len(logs)]))
+            self.done += 1
+        return width_of(logs)
+
+    def expect(self, name: str, design: Design) -> Expected:
+        ratio = math.exp(self.prospect.horizon(design))
+        return Expected(name, design, self.width(design, TRUTHS), ratio)
 
 
 def _candidates(prospect: Prospect, low: float, budget: float, now: float) -> tuple[Candidate, ...]:
@@ -275,17 +281,17 @@ class _Search:
         self.ceiling = prospect.target_flops / NEAR_TARGET
         self.screened: dict[Design, float] = {}
 
-    def best(self, budget: float) -> list[Design]:
-        """The best designs of different numbers of rungs, the best first."""
-        starts = [one for one in self._starts(budget) if self._valid(one)]
-        starts.sort(key=self._screen)
-        found: dict[int, Design] = {}
-        for start in starts[:STARTS]:
-            improved = self._improve(start, budget)
-            rungs = len(improved.seeds)
-            if rungs not in found or self._screen(improved) < self._screen(found[rungs]):
-                found[rungs] = improved
-        return sorted(found.values(), key=self._screen)
+    def best(self, budget: float, rungs: int | None = None) -> list[Design]:
+        """The best design of each number of rungs (or of one), the best first."""
+        leading: dict[int, Design] = {}
+        for start in self._starts(budget):
+            if not self._valid(start) or rungs not in (None, len(start.seeds)):
+                continue
+            best = leading.setdefault(len(start.seeds), start)
+            if self._screen(start) < self._screen(best):
+                leading[len(start.seeds)] = start
+        chosen = sorted(leading.values(), key=self._screen)[:CONTENDERS]
+        return sorted((self._improve(one, budget) for one in chosen), key=self._screen)
 
     def equal(self, budget: float) -> Design | None:
         """The plain ladder: equal spacing in log compute, one seed, wherever rungs there are."""
@@ -329,13 +335,11 @@ class _Search:
         """What the forecaster asks of a ladder, rungs there are included."""
         if design is None:
             return False
-        x = np.sort(np.concatenate([self.prospect.rungs, design.x]))
+        x = np.unique(np.concatenate([self.prospect.rungs, design.x]))
         wide = x[-1] - x[0] >= MIN_DECADES * math.log(10) * (1 - 1e-9)
         if not wide or len(x) < MIN_ELIGIBLE_RUNGS or np.diff(x).max() > math.log(MAX_STEP) + 1e-9:
             return False
-        # A gap there was before is nobody's fault, nor are pilot runs that stand close.
-        near = np.abs(x[:, None] - design.x) < math.log(MIN_STEP) - 1e-9
-        return bool(near.sum() == len(design.x))
+        return bool(len(design.x) < 2 or np.diff(design.x).min() > math.log(MIN_STEP) - 1e-9)
 
     def _screen(self, design: Design) -> float:
         if design not in self.screened:
@@ -354,7 +358,7 @@ class _Search:
         return design
 
     def _neighbours(self, design: Design, budget: float) -> Iterator[Design | None]:
-        """One rung's seeds or place changed, a rung dropped or put into a gap."""
+        """One rung's seeds or place changed, or the bottom."""
         bottom, seeds = design.compute_flops[0], design.seeds
         span = max(float(design.x[-1] - design.x[0]), 1e-9)
         places = tuple((design.x - design.x[0]) / span)
@@ -369,12 +373,6 @@ class _Search:
                     yield self._stretch(
                         bottom, (*places[:at], moved, *places[at + 1 :]), seeds, budget
                     )
-                dropped = places[:at] + places[at + 1 :], seeds[:at] + seeds[at + 1 :]
-                yield self._stretch(bottom, *dropped, budget)
-            if at and len(seeds) < MAX_RUNGS:
-                between = (places[at - 1] + places[at]) / 2
-                more = (*places[:at], between, *places[at:]), (*seeds[:at], 1, *seeds[at:])
-                yield self._stretch(bottom, *more, budget)
         for factor in (0.5, 2.0):
             if bottom * factor >= self.low * (1 - 1e-9):
                 yield self._stretch(bottom * factor, places, seeds, budget)

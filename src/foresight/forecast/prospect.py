@@ -27,13 +27,13 @@ from foresight.forecast.backtest import fit_all, run_backtest
 from foresight.forecast.draws import student_quantile
 from foresight.forecast.forecast import Fit, fit
 from foresight.forecast.posterior import Posterior
-from foresight.forecast.rungs import NoiseModel, Rungs, pool_noise
+from foresight.forecast.rungs import SAME_RUNG, NoiseModel, Rungs, pool_noise
 from foresight.forecast.table import Row, RunTable
 
 Array = NDArray[np.float64]
 
-DRAWS = 2000
-"""Draws of the law behind the screen."""
+DRAWS = 500
+"""Draws of each law behind the screen."""
 GRID = 120
 """Points of log compute between which the screen interpolates each draw."""
 SAYS_NOTHING = 1e4
@@ -129,72 +129,97 @@ class Prospect:
         top = max([*self.rungs, *design.x], default=-math.inf)
         return max(math.log(self.target_flops) - top, 0.0)
 
-    def log_losses(self, x: Array) -> tuple[Array, Array]:
-        """Draws (DRAWS,) of the laws, by their weights: log losses at x (DRAWS, len(x)), and
-        jitters (DRAWS,)."""
-        ends = np.round(np.cumsum(self.weights) / sum(self.weights) * DRAWS).astype(int)
-        losses, jitters = [], []
-        for posterior, count in zip(self.posteriors, np.diff(ends, prepend=0), strict=True):
-            # Draws come in the order of the grid: every so many of them spreads over all of it.
-            chosen = np.linspace(0, len(posterior.jitter) - 1, count).astype(int)
-            columns = [posterior.mean_log_loss(float(at))[chosen] for at in x]
-            losses.append(np.stack(columns, axis=1))
-            jitters.append(posterior.jitter[chosen])
-        return np.concatenate(losses), np.concatenate(jitters)
+    def log_losses(self, form: int, x: Array) -> tuple[Array, Array]:
+        """Draws of one law: log losses at x (DRAWS, len(x)), and jitters (DRAWS,)."""
+        posterior = self.posteriors[form]
+        # Draws come in the order of the grid: every so many of them spreads over all of it.
+        chosen = np.linspace(0, len(posterior.jitter) - 1, DRAWS).astype(int)
+        columns = [posterior.mean_log_loss(float(at))[chosen] for at in x]
+        return np.stack(columns, axis=1), posterior.jitter[chosen]
 
     @cached_property
     def _grid(self) -> tuple[Array, Array, Array, Array]:
-        """ln C (GRID,), log losses there (DRAWS, GRID), jitters, and noise for any ladder."""
+        """ln C (GRID,), log losses of each law there (forms, DRAWS, GRID), jitters (forms, DRAWS),
+        and noise for any ladder (DRAWS, MAX_RUNGS)."""
         target = math.log(self.target_flops)
         x = np.linspace(target - DECADES_BELOW * math.log(10), target, GRID)
+        drawn = [self.log_losses(form, x) for form in range(len(self.posteriors))]
         noise = np.random.default_rng(SEED).standard_normal((DRAWS, MAX_RUNGS))
-        return x, *self.log_losses(x), noise
+        curves, jitters = zip(*drawn, strict=True)
+        return x, np.stack(curves), np.stack(jitters), noise
 
     def screen(self, design: Design) -> float:
         """Expected half-width of the 95 % interval at the target after `design`, in log loss;
-        for ranking only: it knows neither how the stack nor how the calibration will learn."""
+        for ranking only: it does not know how weights, drift and calibration will learn."""
         grid, curves, jitter, noise = self._grid
         place = (design.x - grid[0]) / (grid[1] - grid[0])
         left = np.clip(place.astype(int), 0, GRID - 2)
-        losses = curves[:, left] + (curves[:, left + 1] - curves[:, left]) * (place - left)
+        losses = curves[..., left] + (curves[..., left + 1] - curves[..., left]) * (place - left)
         variance = self.noise.variance(design.x) / np.array(design.seeds, dtype=np.float64)
-        scatter = np.sqrt(variance + jitter[:, None] ** 2)
+        scatter = np.sqrt(variance + jitter[..., None] ** 2)
         seen = losses + scatter * noise[:, : len(left)]
-        law = _residual_variance(
-            seen, curves[:, -1], design.x, scatter.mean(axis=0), self.fitted is not None
-        )
-        run = float(self.noise.variance(grid[-1])) + float(np.mean(jitter**2))
+        means, within = [], []
+        for form, posterior in enumerate(self.posteriors):
+            rungs = slice(-(posterior.form.top_rungs or 0), None)
+            mean, spread = _regress(
+                seen[..., rungs], curves[form, :, -1], form, design.x[rungs],
+                scatter[form].mean(axis=0)[rungs], self.fitted is not None,
+            )  # fmt: skip
+            means.append(mean)
+            within.append(spread)
+        weights = np.array(self.weights)
+        # What each law would say of the same ladder, whichever law made it: (forms, all draws).
+        said = np.stack([mean.ravel() for mean in means])
+        between = weights @ (said - weights @ said) ** 2
+        made_by = np.repeat(weights / DRAWS, DRAWS)
+        run = float(self.noise.variance(grid[-1])) + float(weights @ (jitter**2).mean(axis=1))
         drift = (self.drift_sd * self.horizon(design)) ** 2
-        rungs = len(self.rungs) + len(design.seeds)
-        return student_quantile(0.975, max(rungs - 1, 2)) * math.sqrt(law + run + drift)
+        total = weights @ np.array(within) + between + run + drift
+        rungs_in_all = len(self.rungs) + len(design.seeds)
+        typical = math.exp(float(made_by @ np.log(total)) / 2)
+        return student_quantile(0.975, max(rungs_in_all - 1, 2)) * typical
 
-    def _truth(self, number: int) -> int:
-        """Which draw is the truth of a simulated ladder: each `TRUTHS` of them spread evenly over
-        how much the loss falls, on which widths depend most, and between those before."""
+    def _truth(self, number: int) -> tuple[int, int]:
+        """Which law, and which of its draws, is the truth of a simulated ladder: each `TRUTHS` of
+        them spread over how much the loss falls, on which widths depend most, and between those
+        before."""
         reach = math.log(self.target_flops) - np.array([0.0, math.log(100.0)])
-        losses, _ = self.log_losses(reach)
-        order = np.argsort(losses[:, 1] - losses[:, 0], kind="stable")
-        place = (number % TRUTHS + 0.5) / TRUTHS + number // TRUTHS * 0.618 / TRUTHS
-        return int(order[int(place % 1.0 * DRAWS)])
+        forms = range(len(self.posteriors))
+        falls = np.concatenate([np.diff(self.log_losses(form, reach)[0])[:, 0] for form in forms])
+        order = np.argsort(falls, kind="stable")
+        place = ((number % TRUTHS + 0.5) / TRUTHS + number // TRUTHS * 0.618 / TRUTHS) % 1.0
+        below = np.cumsum(np.repeat(np.array(self.weights) / DRAWS, DRAWS)[order])
+        return divmod(int(order[min(int(np.searchsorted(below, place)), len(order) - 1)]), DRAWS)
 
     def simulate(self, design: Design, number: int) -> float:
         """Log of the 95 % half-width that `forecast.fit` gives after one simulated ladder;
         the same `number` is the same truth in every design."""
         rng = np.random.default_rng([SEED, number])
-        losses, jitter = self.log_losses(np.append(design.x, math.log(self.target_flops)))
-        truth = self._truth(number)
+        form, truth = self._truth(number)
+        losses, jitter = self.log_losses(form, design.x)
         # Where runs have shown how laws go wrong beyond a ladder, the truth may go wrong so.
         beyond = np.maximum(design.x - max(self.rungs, default=math.inf), 0.0)
-        means = losses[truth, :-1] + self.drift_sd * rng.standard_normal() * beyond
+        means = losses[truth] + self.drift_sd * rng.standard_normal() * beyond
         rows = [] if self.fitted is None else list(self.fitted.table.fitted)
         group = rows[0].group if rows else None
         for at, (compute, seeds) in enumerate(zip(design.compute_flops, design.seeds, strict=True)):
-            common = means[at] + jitter[truth] * rng.standard_normal()
+            common = means[at] + self._common(design.x[at], means[at], jitter[truth], rng)
             each = math.sqrt(float(self.noise.variance(math.log(compute))))
             for seed in range(seeds):
                 loss = math.exp(common + each * rng.standard_normal())
                 rows.append(Row(f"planned {at}/{seed}", compute, loss, seed=seed, group=group))
         return math.log(half_width95(fit(RunTable(tuple(rows))), self.target_flops))
+
+    def _common(self, x: float, mean: float, jitter: float, rng: np.random.Generator) -> float:
+        """What the recipe's jitter adds to every run of a rung; at a rung there is, its runs have
+        told about it (the conjugate normal posterior)."""
+        z = jitter * float(rng.standard_normal())
+        rungs = None if self.fitted is None else self.fitted.rungs
+        if rungs is None or np.abs(rungs.x - x).min() > SAME_RUNG:
+            return z
+        at = int(np.abs(rungs.x - x).argmin())
+        told = jitter**2 / (jitter**2 + float(rungs.variance[at]))
+        return told * (float(rungs.y[at]) - mean) + math.sqrt(1.0 - told) * z
 
 
 def width_of(log_half_widths: Sequence[float]) -> Width:
@@ -212,30 +237,37 @@ def half_width95(fitted: Fit, target_flops: float) -> float:
     return math.log(high / low) / 2
 
 
-def _residual_variance(
-    seen: Array, target: Array, x: Array, scatter: Array, level_known: bool
-) -> float:
-    """Typical variance of `target` (n,) that is left after regressing it on what a design shows.
+def _regress(
+    seen: Array, target: Array, form: int, x: Array, scatter: Array, level_known: bool
+) -> tuple[Array, float]:
+    """Regression, over the draws of one law, of its `target` (n,) on what a design shows.
 
-    That is `seen` (n, R), summarised by weighted orthogonal polynomials of log compute up to the
-    cubic, and their products.
-
-    With the level unknown only contrasts may speak, so the level seen is taken off the target.
+    `seen` (forms, n, R) is summarised by weighted orthogonal polynomials of log compute up to the
+    cubic, and their products. Returns the target that this law would predict from every ladder seen
+    (forms, n), and the typical variance about it. With the level unknown only contrasts may
+    speak: the level seen is taken off the target, and put on again.
     """
-    columns = [np.ones(len(target))]
+    level = np.zeros(seen.shape[:2])
+    columns = [np.ones(seen.shape[:2])]
     if len(x):
         powers = (x[:, None] - x.mean()) ** np.arange(min(len(x), 4))
         orthogonal, _ = np.linalg.qr(powers / scatter[:, None])
         summary = (seen / scatter) @ orthogonal
         if not level_known:
-            level = orthogonal[:, 0] / scatter
-            target = target - seen @ (level / level.sum())
-            summary = summary[:, 1:]
-        first = (summary - summary.mean(axis=0)) / summary.std(axis=0)
-        products = [first[:, i] * first[:, j] for i in range(first.shape[1]) for j in range(i + 1)]
-        columns += [*first.T, *products, *(first**3).T]
-    basis, _ = np.linalg.qr(np.stack(columns, axis=1))
-    residual = target - basis @ (basis.T @ target)
+            share = orthogonal[:, 0] / scatter
+            level = seen @ (share / share.sum())
+            summary = summary[..., 1:]
+        own = summary[form]
+        first = (summary - own.mean(axis=0)) / own.std(axis=0)
+        # Another law's ladder may lie far outside; the products must not run away with it.
+        first = np.clip(first, -4.0, 4.0)
+        columns += [first[..., i] for i in range(first.shape[-1])]
+        columns += [first[..., i] * first[..., j]
+                    for i in range(first.shape[-1]) for j in range(i + 1)]  # fmt: skip
+    basis = np.stack(columns, axis=-1)
+    coefficients, *_ = np.linalg.lstsq(basis[form], target - level[form], rcond=None)
+    predicted = level + basis @ coefficients
     # The geometric mean of squares, as that of widths is quoted; for a normal it is e^-1.27 of
     # the mean of squares.
-    return math.exp(float(np.mean(np.log(residual**2 + 1e-12))) + 1.27)
+    residual = target - predicted[form]
+    return predicted, math.exp(float(np.mean(np.log(residual**2 + 1e-12))) + 1.27)
