@@ -120,6 +120,10 @@ def fit(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Column that tells recipes apart.")] = None,
     loss: Annotated[str | None, typer.Option(help="Column of the predicted metric.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="SVG, PNG or HTML file; default without --json: RUNS.forecast.svg here."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the law to anyone's runs and forecast larger ones: frontier, laws, back-test, verdict.
@@ -136,7 +140,15 @@ def fit(
     if target_params is not None and target_tokens is not None:
         computes.append(6.0 * target_params * target_tokens)
     found = answer(_table_of(runs, group, loss), computes)
+    if plot is None and not as_json and found.frontier:
+        plot = Path(f"{runs.resolve().stem}.forecast.svg")
+    if plot is not None:
+        from foresight.report.fit_plot import write_fit_plot
+
+        write_fit_plot(found, plot)
     _print(found.to_json(), as_json, lambda: show_answer(console, found))
+    if plot is not None:
+        _say(as_json)(f"wrote {plot}")
     if found.refused:
         raise typer.Exit(3)
 
