@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast clean
+.PHONY: env demo test lint bench bench-forecast learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -44,6 +44,10 @@ bench: .venv/.peers
 # The forecaster on public ladders beside the usual fits (reads ../shared/data/scaling).
 bench-forecast: .venv/.dev
 	$(BIN)/python bench/forecast.py
+
+# The priors of the forecaster from the same tables; writes bench/forecast_priors.json.
+learn-priors: .venv/.dev
+	$(BIN)/python bench/forecast_priors.py
 
 clean:
 	rm -rf .venv runs

@@ -23,9 +23,11 @@ from scipy import optimize
 
 from foresight.forecast import Row, RunTable, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
+from foresight.forecast.priors import Prior
 
 sys.path.insert(0, str(Path(__file__).parent))
-from forecast_families import Family, families
+from forecast_families import Family, families, rows_of
+from forecast_priors import WHERE
 
 FACTORS = (10, 100, 1000)
 HUBER = 1e-3
@@ -43,15 +45,6 @@ class Case:
     half_width_90: float | None
     inside_90: bool | None
     verdict: str
-
-
-def rows_of(family: Family) -> list[Row]:
-    return [
-        Row(f"r{i}", c, loss, None if math.isnan(n) else n, None if math.isnan(d) else d)
-        for i, (c, n, d, loss) in enumerate(
-            zip(family.compute, family.params, family.tokens, family.loss, strict=True)
-        )
-    ]
 
 
 def least_squares(points: list[FrontierPoint], compute: float) -> float | None:
@@ -120,6 +113,12 @@ def chinchilla(rows: list[Row], target: FrontierPoint) -> float | None:
     )
 
 
+def prior_without(source: str) -> Prior:
+    """The prior learned from every source but one."""
+    learned = json.loads(WHERE.read_text())
+    return Prior(**learned.get(source, learned[""]))
+
+
 def our_table(points: list[FrontierPoint]) -> RunTable:
     return RunTable(tuple(
         Row(str(i), p.compute_flops, p.loss, sigma=p.sigma) for i, p in enumerate(points)
@@ -137,7 +136,7 @@ def back_test(family: Family, k: int) -> Case | None:
     def error(predicted: float | None) -> float | None:
         return None if predicted is None else math.log(predicted / target.loss)
 
-    fitted = fit(our_table(points))
+    fitted = fit(our_table(points), prior_without(family.source))
     forecast = fitted.predict(target.compute_flops, force=True)
     assert forecast.point is not None and forecast.intervals is not None
     # Between the 80 and 95 % ends, in the quantiles of the normal: 90 % is 1.645 of 1.960.

@@ -7,12 +7,15 @@ the reason stands at the reader.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from foresight.forecast import Row
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,16 @@ class Family:
             self.loss[kept],
             self.trap,
         )
+
+
+def rows_of(family: Family) -> list[Row]:
+    """The family as rows of a run table."""
+    return [
+        Row(f"r{i}", c, loss, None if math.isnan(n) else n, None if math.isnan(d) else d)
+        for i, (c, n, d, loss) in enumerate(
+            zip(family.compute, family.params, family.tokens, family.loss, strict=True)
+        )
+    ]
 
 
 def _family(source: str, name: str, frame: pd.DataFrame, trap: str | None = None) -> Family:

@@ -24,7 +24,7 @@ from tests.command import foresight
 
 COMMANDS = [
     "demo", "corpus", "plan", "ladder", "fit", "predict", "train",
-    "verify", "transfer", "sample", "report",
+    "verify", "watch", "transfer", "sample", "report", "register", "observe", "scoreboard",
 ]  # fmt: skip
 
 

@@ -36,7 +36,11 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", help="pocket, overnight, single-gpu, or a YAML file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Registry = Annotated[
+    Path, typer.Option("--registry", help="Directory of registered predictions and outcomes.")
+]
 DEMO = Path("runs/demo")
+PREDICTIONS = Path("predictions")
 
 
 def _print(value: Any, as_json: bool, show: Callable[[], None]) -> None:
@@ -107,7 +111,11 @@ def ladder(
 @app.command()
 def fit(
     runs: Annotated[
-        Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of runs, or an experiment directory.")
+        Path,
+        typer.Argument(
+            help="CSV, TSV, JSONL or Parquet of runs; an experiment directory; or a folder of runs "
+            "(ours, TensorBoard, Weights & Biases)."
+        ),
     ] = DEMO,
     at: Annotated[
         list[float] | None, typer.Option(help="Target FLOPs; may be given several times.")
@@ -135,11 +143,11 @@ def fit(
     from foresight.views import show_answer
 
     computes = list(at or [])
-    if (target_params is None) != (target_tokens is None):
-        raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
-    if target_params is not None and target_tokens is not None:
-        computes.append(6.0 * target_params * target_tokens)
-    found = answer(_table_of(runs, group, loss), computes)
+    planned = _six_n_d(target_params, target_tokens)
+    if planned is not None:
+        computes.append(planned)
+    chosen = {"group": group, "loss": loss}
+    found = answer(_table(runs, {key: name for key, name in chosen.items() if name}), computes)
     if plot is None and not as_json and found.frontier:
         plot = Path(f"{runs.resolve().stem}.forecast.svg")
     if plot is not None:
@@ -151,6 +159,133 @@ def fit(
         _say(as_json)(f"wrote {plot}")
     if found.refused:
         raise typer.Exit(3)
+
+
+def _six_n_d(params: float | None, tokens: float | None) -> float | None:
+    if (params is None) != (tokens is None):
+        raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
+    return None if params is None or tokens is None else 6.0 * params * tokens
+
+
+def _table(runs: Path, chosen: dict[str, str]) -> RunTable:
+    """Runs from a file or any kind of folder."""
+    from foresight.forecast import read_folder, read_table
+
+    if not runs.is_dir():
+        return read_table(runs, chosen)
+    if "group" in chosen:
+        raise UserError(f"--group names a column of a table; {runs} is a folder")
+    if (runs / "recipe.yaml").exists():
+        from foresight.experiment import Experiment
+
+        return Experiment.open(runs).table()
+    return read_folder(runs, chosen.get("loss"))
+
+
+@app.command()
+def register(
+    name: Annotated[str, typer.Option(help="What the prediction is called, once and for all.")],
+    runs: Annotated[
+        Path | None, typer.Argument(help="Table or folder of runs to fit (as for `fit`).")
+    ] = None,
+    registry: Registry = PREDICTIONS,
+    at: Annotated[float | None, typer.Option(help="FLOPs of the predicted run.")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", "--loss", help="Column, or what --value is of.")
+    ] = None,
+    value: Annotated[
+        float | None, typer.Option(help="A stated prediction, fitted elsewhere.")
+    ] = None,
+    interval50: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
+    ] = None,
+    interval80: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
+    ] = None,
+    interval95: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Of the value: required with --value."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The predicted run; default: NAME.")] = None,
+    target_params: Annotated[float | None, typer.Option(help="Its parameters.")] = None,
+    target_tokens: Annotated[float | None, typer.Option(help="Its tokens.")] = None,
+    target_steps: Annotated[int | None, typer.Option(help="Its optimizer steps.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Where it will log; refused if a step is there.")
+    ] = None,
+    backcast: Annotated[
+        bool, typer.Option("--backcast", help="The outcome is known: counted apart.")
+    ] = False,
+    timestamp: Annotated[
+        str | None, typer.Option(help="URL of an RFC 3161 time-stamping authority to ask.")
+    ] = None,
+    git: Annotated[bool, typer.Option("--git", help="Commit it in the repository around.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a prediction of any metric down, hashed and chained, before its run.
+
+    Either RUNS and --at: the table is kept, fitted and forecast. Or --metric, --value and
+    --interval95: a number stated by hand or by another method. `observe` seals the outcome,
+    `verify` checks and scores, `scoreboard` shows all.
+    """
+    from foresight.forecast import Subject, Witnesses, register_fit, register_stated
+    from foresight.views.registry import show_registration
+
+    if (runs is None) == (value is None):
+        raise UserError("register either RUNS --at FLOPS, or --metric NAME --value V")
+    compute = at if at is not None else _six_n_d(target_params, target_tokens)
+    subject = Subject(target or name, compute, target_params, target_tokens, target_steps, log)
+    witnesses = Witnesses(timestamp, git)
+    if runs is not None:
+        chosen = {"loss": metric} if metric else {}
+        table = _table(runs, chosen) if runs.is_dir() else runs
+        made = register_fit(
+            registry, name, subject, table, chosen, backcast=backcast, witnesses=witnesses
+        )
+    else:
+        assert value is not None, "one of the two is given"
+        if metric is None:
+            raise UserError("--value needs --metric NAME: what is it a prediction of?")
+        pairs = {"50": interval50, "80": interval80, "95": interval95}
+        stated = {level: pair for level, pair in pairs.items() if pair}
+        made = register_stated(
+            registry, name, subject, metric, value, stated, backcast=backcast, witnesses=witnesses
+        )
+    shown = {"path": str(made.path), **made.record}
+    _print(shown, as_json, lambda: show_registration(console, made))
+
+
+@app.command()
+def observe(
+    name: Annotated[str, typer.Argument(help="Name of a registered prediction.")],
+    value: Annotated[float, typer.Option(help="What came out.")],
+    registry: Registry = PREDICTIONS,
+    file: Annotated[
+        Path | None, typer.Option(help="The result it was read from: kept with its hash.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal the outcome of a registered prediction; once, for an outcome stands."""
+    from foresight.forecast import observe as seal
+
+    outcome = seal(registry, name, value, file)
+    _print(outcome, as_json, lambda: console.print(f"sealed {name}: {outcome['value']:g}"))
+
+
+@app.command()
+def scoreboard(
+    directories: Annotated[
+        list[Path] | None, typer.Argument(help="Registries and experiment directories.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("scoreboard.html"),
+    as_json: AsJson = False,
+) -> None:
+    """One page of all predictions: intervals, outcomes, scores, coverage; pending ones included."""
+    from foresight.report.scoreboard import write_scoreboard
+    from foresight.views.registry import show_board
+
+    board = write_scoreboard(directories or [PREDICTIONS], out)
+    _print({"page": str(out), **board}, as_json, lambda: show_board(console, board, out))
 
 
 @app.command()
@@ -175,7 +310,8 @@ def design(
     from foresight.forecast import answer, plan_ladder
     from foresight.views.planning import designing, show_plan_of_ladder
 
-    found = None if runs is None else answer(_table_of(runs, group, loss))
+    chosen = {key: name for key, name in {"group": group, "loss": loss}.items() if name}
+    found = None if runs is None else answer(_table(runs, chosen))
     with designing(_errors) as watch:
         planned = plan_ladder(
             budget,
@@ -234,16 +370,78 @@ def train(
 
 @app.command()
 def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
-    """Recompute every registration from the files alone, find any edit, score the forecasts.
+    """Recompute every registration of an experiment directory or a registry from the files alone,
+    find any edit, score the forecasts.
 
     Exit code 0: all holds. 1: something does not, and is named.
     """
     from foresight.forecast import verify as check
     from foresight.views import show_verification
+    from foresight.views.registry import show_totals
 
     report = check(directory)
-    _print(report.to_json(), as_json, lambda: show_verification(console, report))
+    value = report.to_json()
+
+    def show() -> None:
+        show_totals(console, value["totals"])
+        show_verification(console, report)
+
+    _print(value, as_json, show)
     if not report.holds:
+        raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="A run directory, or the JSONL log of any trainer.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Registration; default: the one whose target the run directory is."),
+    ] = None,
+    like: Annotated[
+        list[Path] | None,
+        typer.Option(help="Finished smaller run (directory or log); at least 4, with --final."),
+    ] = None,
+    final: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Forecast of the final training loss: POINT LOW HIGH, at 95 %."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of the whole run, if the log has no such field."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    register: Annotated[
+        bool, typer.Option("--register", help="Write the forecast in flight down, chained.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the curve in its band: a .svg or .png file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A running loss curve against the predicted one: alarms, and the end forecast in flight.
+
+    Exit code 0: no alarm. 1: an alarm, named. Under 1 % of clean runs raise one. Log fields:
+    step (or iter, global_step, ...), loss (or train_loss, ...), total_steps (or max_steps, ...).
+    """
+    from foresight.forecast.in_flight import register_in_flight
+    from foresight.forecast.watch import Reference, Watch, log_path
+    from foresight.runs import Run
+    from foresight.views.watch import draw, follow_run, show_look
+
+    if (like is not None) != (final is not None) or (like and (against or register)):
+        raise UserError("--like and --final belong together, and replace --against and --register")
+    if like and final:
+        reference = Reference.like(like, final)
+    else:
+        reference = Reference.registered(against or Reference.registration_of(run).path)
+    if register:
+        register_in_flight(run.resolve().parents[1], Run(run))
+    look = follow_run(_errors, Watch(reference), log_path(run), steps, follow)
+    if plot:
+        draw(look, plot)
+    _print(look.to_json(), as_json, lambda: show_look(console, look))
+    if look.alarms:
         raise typer.Exit(1)
 
 
@@ -291,18 +489,6 @@ def report(directory: Directory = DEMO, as_json: AsJson = False) -> None:
 
     path = write_page(directory)
     _print({"page": str(path)}, as_json, lambda: console.print(f"wrote {path}"))
-
-
-def _table_of(runs: Path, group: str | None, loss: str | None) -> RunTable:
-    """The table of an experiment directory, or of a file with the columns the user named."""
-    if runs.is_dir():
-        from foresight.experiment import Experiment
-
-        return Experiment.open(runs).table()
-    from foresight.forecast import read_table
-
-    chosen = {"group": group, "loss": loss}
-    return read_table(runs, {key: name for key, name in chosen.items() if name})
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

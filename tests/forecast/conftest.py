@@ -55,7 +55,7 @@ class Ladder:
         final = true_loss(compute) * factor
         self.manifest(run, datetime(2026, 1, 1, hour, tzinfo=UTC))
         rows = ""
-        for step in range(10, STEPS + 1, 10):
+        for step in range(5, STEPS + 1, 5):
             loss = 1.4 * final * (1 + 0.8 * math.exp(-6.0 * step / STEPS))
             rows += f'{{"step": {step}, "tokens": {step * 1024}, "loss": {loss:.6f}}}\n'
         write_atomic(run.metrics_path, rows)

@@ -22,9 +22,10 @@ from foresight.forecast.backtest import (
     Residual,
     Scored,
     drift_posterior,
-    stack_weights,
+    fit_stack,
     widening,
 )
+from foresight.forecast.rungs import gather
 from foresight.runs import canonical_json
 
 Make = Callable[[list[float], list[float]], RunTable]
@@ -52,7 +53,6 @@ def test_clean_ladder_is_forecast_well(make_table: Make) -> None:
     [
         (TWO_LAYERS, 8.8e11, 3.363),
         (FOUR_LAYERS, 6.0e12, 3.105),
-        (FOUR_LAYERS, 1.6e13, 2.846),
     ],
 )
 def test_steepening_ladders_of_the_probe_stay_inside(
@@ -199,45 +199,52 @@ def test_backtest_rows_hide_every_top_rung(make_table: Make) -> None:
     json.dumps(rows)
 
 
-def residual(cut: int, hidden: int, medians: tuple[float, ...], observed: float = 0.0) -> Residual:
-    return Residual(cut, hidden, 1.0, 1.0, observed, medians, (0.001,) * len(medians))
+def residual(cut: int, hidden: int, error: float = 0.0) -> Residual:
+    return Residual(cut, hidden, 1.0, 1.0, error, 0.0, 0.001)
 
 
-def test_stack_follows_the_law_that_forecasts() -> None:
-    fair = stack_weights([])
-    good_last = [residual(cut, cut, (0.05, 0.05, 0.05, 0.0)) for cut in range(3, 9)]
-    weights = stack_weights(good_last)
-    assert sum(weights) == pytest.approx(1.0)
-    assert weights[3] > 0.8 and fair == pytest.approx([0.25] * 4)
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (LAW, "floor"),
+        (PowerLaw(1.5 * (2 * TOP) ** 0.15, 0.15, 1.6, TOP / 10), "offset"),
+        (PowerLaw(1.5 * TOP**0.15, 0.15, 1.8, 0.0, TOP / 3000, 1.2), "fading"),
+    ],
+)
+def test_stack_follows_the_law_that_forecasts(
+    make_table: Make, law: PowerLaw, expected: str
+) -> None:
+    compute = [float(c) for c in np.geomspace(TOP / 1000, TOP, 12)]
+    rows = make_table(compute, [float(law(c)) for c in compute]).rows
+    stack = fit_stack(gather(rows))
+    weights = {one.form.name: w for one, w in zip(stack.posteriors, stack.weights, strict=True)}
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert max(weights, key=lambda name: weights[name]) == expected
+    assert weights["pure"] < 1e-3
 
 
 def test_drift_grows_with_misses_and_counts_a_cut_once() -> None:
-    def mean(mixed: list[tuple[Residual, float, float]]) -> float:
-        return float(drift_posterior(mixed) @ DRIFTS)
+    def mean(residuals: list[Residual]) -> float:
+        return float(drift_posterior(residuals) @ DRIFTS)
 
-    hit = (residual(3, 3, (0.0,)), 0.0, 0.001)
-    misses = [(residual(cut, cut, (0.0,), 0.03), 0.0, 0.001) for cut in (3, 4, 5)]
-    assert mean([hit]) < mean([]) < mean(misses)
+    misses = [residual(cut, cut, 0.03) for cut in (3, 4, 5)]
+    assert mean([residual(3, 3)]) < mean([]) < mean(misses)
     assert mean(misses) > 2 * DRIFT_SCALE
     assert mean([misses[0]] * 5) == pytest.approx(mean([misses[0]]))
 
 
 def test_calibration_needs_residuals_at_the_ratio() -> None:
-    scored = tuple(
-        Scored(residual(3 + i % 4, 9, (0.0,)), 0.0, 0.0, 0.001, z=0.3 * i) for i in range(12)
-    )
-    backtest = Backtest(scored, (1.0,), drift_posterior([]))
-    calibrated, factors = widening(backtest, 1.5, 12)
-    assert calibrated and factors[95] == factors[50] == pytest.approx(3.0 / 1.2816)
-    assert widening(backtest, 5.0, 12)[0] is False
-    few, wider = widening(Backtest(scored[:5], (1.0,), drift_posterior([])), 1.0, 5)
-    assert not few and wider[95] == pytest.approx(2.776445 / 1.959964, rel=1e-4)
+    scored = tuple(Scored(residual(3 + i % 4, 9), z=0.3 * i) for i in range(12))
+    backtest = Backtest(scored, drift_posterior([]))
+    assert widening(backtest, 1.5) == pytest.approx(3.0 / 1.2816)
+    assert widening(backtest, 5.0) is None
+    assert widening(Backtest(scored[:5], drift_posterior([])), 1.0) is None
 
 
-def test_forecast_imports_without_torch_in_under_a_second() -> None:
+def test_forecast_imports_without_torch_in_half_a_second_of_cpu() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); import foresight.forecast; "
-        "took = time.perf_counter() - start; "
+        "import sys, time; start = time.process_time(); import foresight.forecast; "
+        "took = time.process_time() - start; "
         "assert not {'torch', 'pandas', 'scipy', 'pyarrow'} & set(sys.modules), 'heavy import'; "
         "print(took)"
     )
@@ -246,4 +253,4 @@ def test_forecast_imports_without_torch_in_under_a_second() -> None:
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
         for _ in range(2)
     ]
-    assert min(seconds) < 1.0, f"{seconds} (both in {time.perf_counter() - start:.1f} s)"
+    assert min(seconds) < 0.5, f"{seconds} (both in {time.perf_counter() - start:.1f} s)"

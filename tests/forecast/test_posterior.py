@@ -8,8 +8,9 @@ import pytest
 from foresight.forecast import PowerLaw, Row
 from foresight.forecast.backtest import centre_and_spread
 from foresight.forecast.draws import student4, student_quantile, uniform, weighted_quantiles
-from foresight.forecast.law import FLOOR, FORMS, OFFSET, PURE, closed_form, shape
+from foresight.forecast.law import FADING, FLOOR, FORMS, OFFSET, PURE, closed_form, shape
 from foresight.forecast.posterior import fit_posterior
+from foresight.forecast.priors import LEARNED
 from foresight.forecast.rungs import gather
 
 TOP = 1e12
@@ -30,13 +31,14 @@ def rows_of(law: PowerLaw, noise: np.ndarray, compute: np.ndarray) -> list[Row]:
         (FLOOR, PowerLaw(1.5 * TOP**0.2, 0.2, 1.8)),
         (PURE, PowerLaw(3.0 * TOP**0.06, 0.06)),
         (OFFSET, PowerLaw(1.5 * (2 * TOP) ** 0.15, 0.15, 1.6, 5e10)),
+        (FADING, PowerLaw(1.5 * TOP**0.15, 0.15, 1.8, 0.0, TOP / 5000, 1.2)),
     ],
 )
 def test_noise_free_law_is_recovered(form: object, law: PowerLaw) -> None:
     compute = np.geomspace(TOP / 300, TOP, 8)
     posterior = fit_posterior(form, gather(rows_of(law, np.zeros((8, 1)), compute)))  # type: ignore[arg-type]
-    # With an offset, floor and offset stand in for each other: the prior keeps some say.
-    far = (0.01, 0.025) if form is OFFSET else (0.001, 0.001)
+    # Floor and offset, or floor and excess, stand in for each other: the prior keeps some say.
+    far = (0.01, 0.025) if form in (OFFSET, FADING) else (0.002, 0.004)
     for ratio, tolerance in ((1, 0.001), (10, far[0]), (100, far[1])):
         predicted = float(np.median(posterior.mean_log_loss(math.log(TOP * ratio))))
         assert predicted == pytest.approx(math.log(float(law(TOP * ratio))), abs=tolerance)
@@ -46,7 +48,7 @@ def test_noise_free_law_is_recovered(form: object, law: PowerLaw) -> None:
 
 
 def test_written_law_equals_fitted_coordinates() -> None:
-    theta = np.array([[0.08, 0.4, 0.3]])
+    theta = np.array([[0.08, 0.4, 0.3, 0.05, 1.2]])
     law = closed_form(1.1, theta[0], math.log(TOP))
     for ratio in (0.01, 1.0, 50.0):
         fitted = 1.1 + shape(theta, np.array([math.log(ratio)]))[0, 0]
@@ -60,7 +62,8 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
     inside: dict[int, list[bool]] = {50: [], 95: []}
     compute = np.geomspace(TOP / 100, TOP, 6)
     for _ in range(120):
-        b, share = math.exp(rng.normal(math.log(0.15), 0.4)), rng.beta(2, 2)
+        b = math.exp(rng.normal(math.log(LEARNED.exponent_median), LEARNED.exponent_sd_log))
+        share = rng.beta(LEARNED.floor_alpha, LEARNED.floor_beta)
         law = PowerLaw((1 - share) * 3.0 * TOP**b, b, share * 3.0)
         scatter = jitter * rng.normal(size=(6, 1)) + sigma * rng.normal(size=(6, seeds))
         rungs = gather(rows_of(law, scatter, compute))
@@ -114,5 +117,5 @@ def test_deterministic_draws_have_the_right_distribution() -> None:
     assert median == pytest.approx(500.0)
 
 
-def test_form_weights_count_as_one_residual() -> None:
+def test_weights_before_any_run_sum_to_one() -> None:
     assert sum(form.weight for form in FORMS) == pytest.approx(1.0)

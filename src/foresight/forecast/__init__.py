@@ -7,14 +7,21 @@ from foresight.forecast.allocation import Recommendation, recommend
 from foresight.forecast.answer import Answer, answer
 from foresight.forecast.curve import Curve, predict_curve
 from foresight.forecast.eligibility import Ineligible, Limits, judge
-from foresight.forecast.forecast import Code, Fit, Forecast, LawPoint, fit
+from foresight.forecast.folders import read_folder
+from foresight.forecast.forecast import Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
+from foresight.forecast.in_flight import register_in_flight
 from foresight.forecast.law import PowerLaw
 from foresight.forecast.planning import Plan, plan_ladder
 from foresight.forecast.reading import read_table
+from foresight.forecast.reasons import Code
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
+from foresight.forecast.registry import Subject, Witnesses, observe, register_fit, register_stated
+from foresight.forecast.registry_audit import verify
 from foresight.forecast.table import Row, RunTable
-from foresight.forecast.verification import Finding, Report, Score, crps_normal, verify
+from foresight.forecast.training_log import TrainingLog
+from foresight.forecast.verification import Finding, Report, Score, crps_normal
+from foresight.forecast.watch import Look, Reference, Watch
 
 __all__ = [
     "Answer",
@@ -27,25 +34,36 @@ __all__ = [
     "Ineligible",
     "LawPoint",
     "Limits",
+    "Look",
     "Plan",
     "PowerLaw",
     "Recommendation",
+    "Reference",
     "Registration",
     "Report",
     "Row",
     "RunTable",
     "Score",
+    "Subject",
     "Target",
+    "TrainingLog",
+    "Watch",
+    "Witnesses",
     "answer",
     "crps_normal",
     "fit",
     "frontier",
     "judge",
+    "observe",
     "plan_ladder",
     "predict_curve",
+    "read_folder",
     "read_table",
     "recommend",
     "register",
+    "register_fit",
+    "register_in_flight",
+    "register_stated",
     "seal_outcome",
     "verify",
 ]

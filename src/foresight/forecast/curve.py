@@ -53,6 +53,48 @@ def smooth(fractions: Array, losses: Array, grid: Array = GRID) -> Array:
     return values
 
 
+@dataclass(frozen=True)
+class Collapse:
+    """How the ladder's curves give the target's: `weights` (K,) that sum to one, each curve's
+    residuals from the trend (K, ...), and the degrees of freedom left in them."""
+
+    weights: Array
+    residuals: Array
+    freedom: int
+
+    @property
+    def variance(self) -> Array:
+        """Variance of a new curve about the weighted mean, shape of one curve."""
+        later = later_weights(len(self.weights))
+        spread = later @ self.residuals**2 * (len(later) / self.freedom)
+        return np.asarray(spread * (1 + self.weights @ self.weights))
+
+
+def later_weights(count: int) -> Array:
+    """Nearer to the target counts more: 1, 2, 3, ... over their sum, smallest run first."""
+    weights = np.arange(1.0, count + 1)
+    return np.asarray(weights / weights.sum())
+
+
+def collapse(ratios: Array, finals: Array, target: float) -> Collapse:
+    """Extrapolate log ratios (K, B) of loss to final loss, linearly in log final loss (K,), to
+    the target's.
+
+    Losses with a floor collapse only once it is subtracted (Qiu et al. 2025, section 3), and the
+    floor is not known; what is left of it is a trend along the ladder. With two curves, or
+    finals that do not differ, there is no trend to see, and the weighted mean is taken.
+    """
+    later = later_weights(len(ratios))
+    away = finals - later @ finals
+    variance = float(later @ away**2)
+    if len(ratios) < 3 or variance < 1e-12:
+        return Collapse(later, ratios - later @ ratios, max(len(ratios) - 1, 1))
+    lever = later * away / variance
+    trend = np.outer(away, lever @ ratios)
+    weights = later + lever * (target - later @ finals)
+    return Collapse(weights, ratios - later @ ratios - trend, len(ratios) - 2)
+
+
 def predict_curve(
     curves: Sequence[tuple[Array, Array]],
     finals: Sequence[float],
@@ -62,24 +104,22 @@ def predict_curve(
     """Curve of a run whose final training loss is forecast as `final` = (point, low, high).
 
     `curves` are (fractions of the run, losses) of the ladder, smallest run first, and `finals`
-    their final losses. Later runs, nearer to the target, weigh more (1, 2, 3, ...). The band adds
-    the spread of the collapse to the interval of the final loss, in log loss. Raises UserError
-    with fewer than two curves: there is no spread then.
+    their final losses. The band adds the spread of the collapse (see `collapse`) to the interval
+    of the final loss, in log loss. Raises UserError with fewer than two curves: there is no
+    spread then.
     """
     if len(curves) < 2:
         raise UserError(f"a predicted curve needs at least 2 ladder curves, got {len(curves)}")
     ratios = np.log(
         [smooth(t, loss, grid) / end for (t, loss), end in zip(curves, finals, strict=True)]
     )
-    weights = np.arange(1.0, len(curves) + 1)
-    weights /= weights.sum()
-    mean = weights @ ratios
-    spread = np.sqrt(weights @ (ratios - mean) ** 2)
-    quantile = student_quantile(0.975, max(len(curves) - 1, 2))
     point, low, high = (float(value) for value in np.log(final))
+    found = collapse(ratios, np.log(finals), point)
+    spread = np.sqrt(found.variance)
+    quantile = student_quantile(0.975, max(found.freedom, 2))
     below = np.hypot(point - low, quantile * spread)
     above = np.hypot(high - point, quantile * spread)
-    loss = point + mean
+    loss = point + found.weights @ ratios
     return Curve(
         fractions=tuple(float(t) for t in grid),
         loss=tuple(float(v) for v in np.exp(loss)),

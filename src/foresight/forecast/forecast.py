@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -16,56 +15,25 @@ from foresight.forecast.backtest import (
     LEVELS,
     MIN_RUNGS,
     Backtest,
-    fit_all,
+    Stack,
+    fit_stack,
     run_backtest,
     widening,
 )
 from foresight.forecast.draws import rounded, student4, weighted_quantiles
-from foresight.forecast.posterior import DRAWS, Posterior, spread_points
-from foresight.forecast.rungs import Rungs, cluster, gather
-from foresight.forecast.table import Row, RunTable
-
-
-class Code(StrEnum):
-    """Machine-readable reasons of a verdict; `text` explains the code in one line."""
-
-    TOO_FEW_RUNGS = "too_few_rungs"
-    SHORT_RANGE = "short_range"
-    NON_MONOTONE = "non_monotone"
-    MIXED_SHAPES = "mixed_shapes"
-    RATIO_TOO_LARGE = "ratio_too_large"
-    WIDE_INTERVAL = "wide_interval"
-    STEEPENING = "steepening"
-    BACKTEST_MISSES = "backtest_misses"
-    NOT_CALIBRATED = "not_calibrated"
-
-    @property
-    def text(self) -> str:
-        return _TEXTS[self]
-
-
-MIN_ELIGIBLE_RUNGS, MIN_DECADES, MAX_RATIO = 4, 1.5, 1e4
-MAX_HALF_WIDTH = 0.10
-_TEXTS = {
-    Code.TOO_FEW_RUNGS: f"fewer than {MIN_ELIGIBLE_RUNGS} eligible rungs of distinct compute",
-    Code.SHORT_RANGE: f"the eligible rungs span less than {MIN_DECADES} decades of compute",
-    Code.NON_MONOTONE: "the loss rises with compute: not a compute-efficient ladder of one recipe",
-    Code.MIXED_SHAPES: "runs of equal compute differ in size: pass the compute-efficient ones",
-    Code.RATIO_TOO_LARGE: f"the target is more than {MAX_RATIO:.0e} times the largest rung",
-    Code.WIDE_INTERVAL: f"the 95 % interval is wider than {100 * MAX_HALF_WIDTH:.0f} % either way",
-    Code.STEEPENING: "the log-log slope steepens: a law with a floor is not yet in force",
-    Code.BACKTEST_MISSES: "hidden rungs fell far outside what the rungs below them predicted",
-    Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval is widened by Student's t",
-}
-REFUSING = frozenset(
-    {
-        Code.TOO_FEW_RUNGS,
-        Code.SHORT_RANGE,
-        Code.NON_MONOTONE,
-        Code.MIXED_SHAPES,
-        Code.RATIO_TOO_LARGE,
-    }
+from foresight.forecast.posterior import DRAWS, spread_points
+from foresight.forecast.priors import LEARNED, Prior
+from foresight.forecast.reasons import (
+    MAX_HALF_WIDTH,
+    MAX_RATIO,
+    REFUSING,
+    Code,
+    reasons_of_fit,
+    reasons_of_runs,
+    verdict_of,
 )
+from foresight.forecast.rungs import Rungs, gather
+from foresight.forecast.table import RunTable
 
 
 @dataclass(frozen=True)
@@ -127,11 +95,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted table. `rungs`, `posteriors` and `backtest` are None with fewer than 3 rungs."""
+    """A fitted table. `rungs`, `stack` and `backtest` are None with fewer than 3 rungs."""
 
     table: RunTable
     rungs: Rungs | None
-    posteriors: tuple[Posterior, ...]
+    stack: Stack | None
     backtest: Backtest | None
     reasons: tuple[Code, ...]
 
@@ -143,7 +111,7 @@ class Fit:
         """
         if not (math.isfinite(compute_flops) and compute_flops > 0):
             raise UserError(f"target compute {compute_flops}: expected a finite number above 0")
-        if self.rungs is None or self.backtest is None:
+        if self.rungs is None or self.stack is None or self.backtest is None:
             if force:
                 raise UserError(f"a forecast needs at least {MIN_RUNGS} eligible rungs")
             return self._refused(compute_flops, None, self.reasons)
@@ -153,7 +121,7 @@ class Fit:
             reasons = (*reasons, Code.RATIO_TOO_LARGE)
         if REFUSING & set(reasons) and not force:
             return self._refused(compute_flops, ratio, reasons)
-        return self._predict(compute_flops, ratio, reasons, self.rungs, self.backtest)
+        return self._predict(compute_flops, ratio, reasons, self.rungs, self.stack, self.backtest)
 
     def _refused(
         self, compute_flops: float, ratio: float | None, reasons: tuple[Code, ...]
@@ -166,69 +134,59 @@ class Fit:
         ratio: float,
         reasons: tuple[Code, ...],
         rungs: Rungs,
+        stack: Stack,
         backtest: Backtest,
     ) -> Forecast:
         x = math.log(compute_flops)
         horizon = max(math.log(ratio), 0.0)
         variance = float(rungs.noise.variance(x))
-        per_law = [posterior.log_loss(x, variance) for posterior in self.posteriors]
+        per_law = [posterior.log_loss(x, variance) for posterior in stack.posteriors]
         # The drift is one more source of error, with its own uncertainty in every draw.
         u = spread_points()
         drift = np.interp(u[:, 5], np.cumsum(backtest.drift), DRIFTS)
         draws = np.concatenate([draw + drift * horizon * student4(u[:, 6]) for draw in per_law])
-        weights = np.repeat(np.array(backtest.weights) / DRAWS, DRAWS)
-        calibrated, factors = widening(backtest, horizon, len(rungs))
+        weights = np.repeat(np.array(stack.weights) / DRAWS, DRAWS)
+        factor = widening(backtest, horizon)
+        stretch = 1.0 if factor is None else factor
         tails = [0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1)]
         points = weighted_quantiles(draws, weights, np.array([0.5, 0.15866, 0.84134, *tails]))
         middle = float(points[0])
         intervals = {
             level: (
-                math.exp(middle + factors[level] * float(points[3 + 2 * i] - middle)),
-                math.exp(middle + factors[level] * float(points[4 + 2 * i] - middle)),
+                math.exp(middle + stretch * float(points[3 + 2 * i] - middle)),
+                math.exp(middle + stretch * float(points[4 + 2 * i] - middle)),
             )
             for i, level in enumerate(LEVELS)
         }
         low, high = intervals[95]
         if math.log(high / low) / 2 > MAX_HALF_WIDTH:
             reasons = (*reasons, Code.WIDE_INTERVAL)
-        if not calibrated:
+        if factor is None:
             reasons = (*reasons, Code.NOT_CALIBRATED)
         return Forecast(
             compute_flops=compute_flops,
             point=math.exp(middle),
             intervals=intervals,
-            sd_log=float(points[2] - points[1]) / 2 * factors[50],
+            sd_log=float(points[2] - points[1]) / 2 * stretch,
             extrapolation_ratio=ratio,
-            verdict=_verdict(reasons),
+            verdict=verdict_of(reasons),
             reasons=reasons,
-            calibrated=calibrated,
-            laws=self._law_points(x, backtest),
-        )
-
-    def _law_points(self, x: float, backtest: Backtest) -> tuple[LawPoint, ...]:
-        return tuple(
-            LawPoint(
-                name=posterior.form.name,
-                formula=posterior.form.formula,
-                weight=weight,
-                point=math.exp(float(np.median(posterior.mean_log_loss(x)))),
-                parameters=asdict(posterior.summary()),
-            )
-            for posterior, weight in zip(self.posteriors, backtest.weights, strict=True)
+            calibrated=factor is not None,
+            laws=_law_points(x, stack),
         )
 
     @property
     def verdict(self) -> str:
         """What the ladder itself allows, whatever the target."""
-        return _verdict(self.reasons)
+        return verdict_of(self.reasons)
 
     def laws(self, compute_flops: float | None = None) -> tuple[LawPoint, ...]:
         """The stack: weights and parameters, each law's point at a compute (default: the largest
         rung); empty where nothing was fitted."""
-        if self.rungs is None or self.backtest is None:
+        if self.rungs is None or self.stack is None:
             return ()
         x = float(self.rungs.x[-1]) if compute_flops is None else math.log(compute_flops)
-        return self._law_points(x, self.backtest)
+        return _law_points(x, self.stack)
 
     def backtest_rows(self) -> list[dict[str, Any]]:
         """Back-test as JSON rows: rungs fitted, compute hidden, ratio, predicted and observed
@@ -240,9 +198,9 @@ class Fit:
                 "rungs": entry.residual.cut,
                 "compute_flops": math.exp(entry.residual.log_compute),
                 "ratio": math.exp(entry.residual.horizon),
-                "predicted": math.exp(entry.predicted),
+                "predicted": math.exp(entry.residual.predicted),
                 "observed": math.exp(entry.residual.observed),
-                "sd_log": abs(entry.error / entry.z) if entry.z else entry.sd,
+                "sd_log": abs(entry.residual.error / entry.z) if entry.z else entry.residual.sd,
                 "z": entry.z,
             }
             for entry in self.backtest.scored
@@ -251,7 +209,7 @@ class Fit:
         return result
 
 
-def fit(table: RunTable) -> Fit:
+def fit(table: RunTable, prior: Prior = LEARNED) -> Fit:
     """Fit every law to the eligible rows of one recipe, and back-test it on its own top rungs.
 
     Raises UserError if the table mixes groups (`RunTable.where` picks one).
@@ -261,63 +219,21 @@ def fit(table: RunTable) -> Fit:
     if len(groups) > 1:
         raise UserError(f"the table mixes groups {groups}: fit one with `table.where(group)`")
     rungs = gather(rows) if rows else None
-    reasons = _reasons(rows, rungs)
+    reasons = reasons_of_runs(rows, rungs)
     if rungs is None or len(rungs) < MIN_RUNGS:
-        return Fit(table, None, (), None, reasons)
-    backtest = run_backtest(rungs)
-    # |z| is against Student-t4 errors: beyond 4 is a miss that the drift of the others denies.
-    if any(abs(entry.z) > 4 for entry in backtest.scored):
-        reasons = (*reasons, Code.BACKTEST_MISSES)
-    return Fit(table, rungs, fit_all(rungs), backtest, reasons)
+        return Fit(table, None, None, None, reasons)
+    stack, backtest = fit_stack(rungs, prior), run_backtest(rungs, prior)
+    return Fit(table, rungs, stack, backtest, reasons + reasons_of_fit(rungs, stack, backtest))
 
 
-def _reasons(rows: Sequence[Row], rungs: Rungs | None) -> tuple[Code, ...]:
-    """What the ladder itself shows, whatever the target."""
-    reasons = []
-    if rungs is None or len(rungs) < MIN_ELIGIBLE_RUNGS:
-        reasons.append(Code.TOO_FEW_RUNGS)
-    if rungs is None or (rungs.x[-1] - rungs.x[0]) / math.log(10) < MIN_DECADES:
-        reasons.append(Code.SHORT_RANGE)
-    for group in cluster(rows):
-        sizes = [row.params for row in group if row.params is not None]
-        if sizes and max(sizes) > 1.1 * min(sizes):
-            reasons.append(Code.MIXED_SHAPES)
-            break
-    if rungs is not None and _rises(rungs):
-        reasons.append(Code.NON_MONOTONE)
-    if rungs is not None and len(rungs) >= MIN_ELIGIBLE_RUNGS and _steepens(rungs):
-        reasons.append(Code.STEEPENING)
-    return tuple(reasons)
-
-
-ROUGHNESS = 0.003
-"""Scatter of log loss about a smooth ladder that is no sign of anything (recipe jitter)."""
-
-
-def _rises(rungs: Rungs) -> bool:
-    """A rung is worse than a cheaper one by more than noise and jitter explain."""
-    variance = rungs.variance + ROUGHNESS**2
-    for later in range(1, len(rungs)):
-        best = int(np.argmin(rungs.y[:later]))
-        allowed = 2.5 * math.sqrt(variance[later] + variance[best])
-        if rungs.y[later] - rungs.y[best] > allowed:
-            return True
-    return False
-
-
-def _steepens(rungs: Rungs) -> bool:
-    """The weighted quadratic through the rungs bends down by more than 2.5 standard errors."""
-    delta = rungs.x - rungs.x.mean()
-    design = np.stack([np.ones_like(delta), delta, delta**2], axis=1)
-    weight = 1.0 / np.sqrt(rungs.variance + ROUGHNESS**2)
-    covariance = np.linalg.inv((design * weight[:, None] ** 2).T @ design)
-    bend = (covariance @ (design * weight[:, None] ** 2).T @ rungs.y)[2]
-    return bool(bend < -2.5 * math.sqrt(covariance[2, 2]))
-
-
-def _verdict(reasons: Sequence[Code]) -> str:
-    if REFUSING & set(reasons):
-        return "refused"
-    if {Code.WIDE_INTERVAL, Code.STEEPENING, Code.BACKTEST_MISSES} & set(reasons):
-        return "wide"
-    return "forecast"
+def _law_points(x: float, stack: Stack) -> tuple[LawPoint, ...]:
+    return tuple(
+        LawPoint(
+            name=posterior.form.name,
+            formula=posterior.form.formula,
+            weight=weight,
+            point=math.exp(float(np.median(posterior.mean_log_loss(x)))),
+            parameters=asdict(posterior.summary()),
+        )
+        for posterior, weight in zip(stack.posteriors, stack.weights, strict=True)
+    )

@@ -33,6 +33,8 @@ HULL = 0.01
 """How far, in log loss, an efficient run may lie above the hull."""
 MIN_POINTS = 4
 """A frontier of fewer points is left as it is."""
+ROUNDS = 4
+"""Refinements of the smooth frontier."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,27 @@ def sizes(rows: Sequence[Row]) -> int:
 
 
 def frontier(rows: Sequence[Row]) -> list[FrontierPoint]:
-    """The frontier of a table in rising compute; dominated, inefficient and edge points left out.
+    """The frontier of a table in rising compute; dominated and inefficient points left out.
 
-    A point is dominated if a cheaper one is better by more than both their errors. Where sizes
-    were chosen freely, a point without a parabola must lie within `HULL` of the lower convex
-    hull of log loss over log compute, on which the curves of neighbouring sizes touch the
-    frontier; and of the points whose size is the smallest or largest of all, only the one next
-    to the others counts: beyond it a better size was not tried.
+    A ladder (one size at a compute, each size once) is its own frontier. Else the vertices of
+    parabolas, where there are `MIN_POINTS` of them; else the most efficient run of each size
+    (`_touching`); where even sizes are few, the best run of each budget that lies within `HULL`
+    of the lower hull, on which the curves of neighbouring sizes touch the frontier, the smallest
+    and the largest size counting only where it meets the others. A point is dominated if a
+    cheaper one is better by more than both their errors.
     """
     gathered = cluster(rows, SAME_BUDGET)
-    points = _falling([_point(budget) for budget in gathered])
-    if is_ladder(rows) or len(points) < MIN_POINTS:
+    best = [_point(budget) for budget in gathered]
+    ladder = is_ladder(rows)
+    vertices = _falling([point for point in best if point.sigma is not None])
+    if not ladder and len(vertices) >= MIN_POINTS:
+        return vertices
+    points = _falling(best)
+    if ladder or len(points) < MIN_POINTS:
         return points
+    touching = _falling(_touching(rows, points))
+    if len(touching) >= MIN_POINTS:
+        return touching
     return _between_edges(_near_hull(points), rows)
 
 
@@ -78,6 +89,47 @@ def is_ladder(rows: Sequence[Row]) -> bool:
     """One size per compute and one compute per size, or no sizes at all: nothing to choose from."""
     gathered = cluster(rows, SAME_BUDGET)
     return all(sizes(budget) <= 1 for budget in gathered) and sizes(rows) in (0, len(gathered))
+
+
+def _touching(rows: Sequence[Row], points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
+    """The run of each size that comes nearest to, or farthest below, a smooth frontier.
+
+    Longer runs of a size that lie on the lower envelope only because the next size was not
+    trained are inefficient all the same, and would flatten the frontier (Gadre et al. 2024 train
+    each size up to 32 times its efficient tokens). The smooth frontier is a quadratic in log-log
+    through the points chosen so far. Sizes that stay `HULL` above the lower hull of the others
+    were never trained efficiently.
+    """
+    chosen = list(points)
+    for _ in range(ROUNDS):
+        x = np.log([point.compute_flops for point in chosen])
+        y = np.log([point.loss for point in chosen])
+        curve = np.polyfit(x - x.mean(), y, 2 if len(chosen) > MIN_POINTS else 1)
+        efficient: list[Row] = []
+        for runs in _by_size(rows):
+            at = np.log([run.compute_flops for run in runs]) - x.mean()
+            excess = np.log([run.loss for run in runs]) - np.polyval(curve, at)
+            best = runs[int(np.argmin(excess))]
+            efficient += [run for run in runs if run.compute_flops == best.compute_flops]
+        touching = [_point(budget) for budget in cluster(efficient, SAME_BUDGET)]
+        if len(touching) < MIN_POINTS:
+            break
+        chosen = touching
+    return _near_hull(chosen)
+
+
+def _by_size(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows gathered by size, sizes within `SIZE_STEP` of each other being one."""
+    groups: list[list[Row]] = []
+    last = 0.0
+    for row in sorted((row for row in rows if row.params), key=lambda row: row.params or 0.0):
+        size = row.params or 0.0
+        if groups and size < SIZE_STEP * last:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+        last = size
+    return groups
 
 
 def _falling(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:

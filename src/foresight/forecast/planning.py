@@ -19,7 +19,7 @@ import numpy as np
 from foresight.errors import UserError
 from foresight.forecast.allocation import Recommendation
 from foresight.forecast.draws import rounded
-from foresight.forecast.forecast import MIN_DECADES, MIN_ELIGIBLE_RUNGS, Fit
+from foresight.forecast.forecast import Fit
 from foresight.forecast.prospect import (
     DECADES_BELOW,
     NOTHING,
@@ -30,6 +30,7 @@ from foresight.forecast.prospect import (
     half_width95,
     width_of,
 )
+from foresight.forecast.reasons import MIN_DECADES, MIN_ELIGIBLE_RUNGS
 
 PILOT_DECADES = 3.0
 """Without runs or a smallest compute, the smallest rung may lie so far below the budget."""

@@ -23,17 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.forecast.backtest import fit_all, run_backtest
-from foresight.forecast.draws import student_quantile
+from foresight.forecast.backtest import Stack, fit_stack, run_backtest
 from foresight.forecast.forecast import Fit, fit
-from foresight.forecast.posterior import Posterior
+from foresight.forecast.posterior import AGEING
 from foresight.forecast.rungs import SAME_RUNG, NoiseModel, Rungs, pool_noise
 from foresight.forecast.table import Row, RunTable
 
 Array = NDArray[np.float64]
 
-DRAWS = 500
-"""Draws of each law behind the screen."""
+DRAWS = 2000
+"""Draws of the laws behind the screen."""
 GRID = 120
 """Points of log compute between which the screen interpolates each draw."""
 SAYS_NOTHING = 1e4
@@ -41,7 +40,7 @@ SAYS_NOTHING = 1e4
 DECADES_BELOW = 8.0
 """How far below the target rungs may lie."""
 MAX_RUNGS = 12
-TRUTHS = 8
+TRUTHS = 12
 """Simulated ladders behind a width that is quoted."""
 SEED = 20251125
 
@@ -81,13 +80,12 @@ class Width:
 class Prospect:
     """What may be true of the law, and of the `target_flops` under it.
 
-    `posteriors` and `weights`: the stack of laws. `fitted`: the fit to the runs there are, None
+    `stack`: the laws and their weights. `fitted`: the fit to the runs there are, None
     before the first; then the level of the loss is unknown and every draw has level 0.
     """
 
     target_flops: float
-    posteriors: tuple[Posterior, ...]
-    weights: tuple[float, ...]
+    stack: Stack
     noise: NoiseModel
     drift_sd: float
     fitted: Fit | None
@@ -95,15 +93,13 @@ class Prospect:
     @classmethod
     def of_runs(cls, fitted: Fit, target_flops: float) -> Prospect:
         """From the fit to a pilot ladder. Raises UserError if it has too few rungs."""
-        if fitted.rungs is None or fitted.backtest is None:
+        if fitted.rungs is None or fitted.stack is None or fitted.backtest is None:
             raise UserError(
                 "the runs have fewer than 3 eligible rungs: too few to plan from; "
                 "leave them out to plan from the priors alone"
             )
-        return cls(
-            target_flops, fitted.posteriors, fitted.backtest.weights, fitted.rungs.noise,
-            fitted.backtest.drift_sd(), fitted,
-        )  # fmt: skip
+        drift_sd = fitted.backtest.drift_sd()
+        return cls(target_flops, fitted.stack, fitted.rungs.noise, drift_sd, fitted)
 
     @classmethod
     def of_priors(cls, low_flops: float, high_flops: float, target_flops: float) -> Prospect:
@@ -111,11 +107,10 @@ class Prospect:
         x = np.log([low_flops, high_flops])
         noise = pool_noise(x, [np.zeros(1), np.zeros(1)])
         blank = Rungs(x, np.zeros(2), np.full(2, SAYS_NOTHING), np.ones(2, np.int64), noise)
-        posteriors = tuple(replace(one, level=np.zeros_like(one.level)) for one in fit_all(blank))
-        backtest = run_backtest(blank)
-        return cls(
-            target_flops, posteriors, backtest.weights, noise, backtest.drift_sd(), fitted=None
-        )
+        blind = fit_stack(blank)
+        level = tuple(replace(one, level=np.zeros_like(one.level)) for one in blind.posteriors)
+        drift_sd = run_backtest(blank).drift_sd()
+        return cls(target_flops, replace(blind, posteriors=level), noise, drift_sd, fitted=None)
 
     @property
     def rungs(self) -> Array:
@@ -129,74 +124,59 @@ class Prospect:
         top = max([*self.rungs, *design.x], default=-math.inf)
         return max(math.log(self.target_flops) - top, 0.0)
 
-    def log_losses(self, form: int, x: Array) -> tuple[Array, Array]:
-        """Draws of one law: log losses at x (DRAWS, len(x)), and jitters (DRAWS,)."""
-        posterior = self.posteriors[form]
-        # Draws come in the order of the grid: every so many of them spreads over all of it.
-        chosen = np.linspace(0, len(posterior.jitter) - 1, DRAWS).astype(int)
-        columns = [posterior.mean_log_loss(float(at))[chosen] for at in x]
-        return np.stack(columns, axis=1), posterior.jitter[chosen]
+    def log_losses(self, x: Array) -> tuple[Array, Array]:
+        """Draws of the laws, as many of each as its weight says: log losses at x (DRAWS, len(x)),
+        and jitters (DRAWS,)."""
+        ends = np.round(np.cumsum(self.stack.weights) * DRAWS).astype(int)
+        losses, jitters = [], []
+        for posterior, count in zip(self.stack.posteriors, np.diff(ends, prepend=0), strict=True):
+            # Draws come in the order of the grid: every so many of them spreads over all of it.
+            chosen = np.linspace(0, len(posterior.jitter) - 1, count).astype(int)
+            losses.append(np.stack([posterior.mean_log_loss(float(at))[chosen] for at in x], 1))
+            jitters.append(posterior.jitter[chosen])
+        return np.concatenate(losses), np.concatenate(jitters)
 
     @cached_property
     def _grid(self) -> tuple[Array, Array, Array, Array]:
-        """ln C (GRID,), log losses of each law there (forms, DRAWS, GRID), jitters (forms, DRAWS),
-        and noise for any ladder (DRAWS, MAX_RUNGS)."""
+        """ln C (GRID,), log losses there (DRAWS, GRID), jitters, and noise for any ladder."""
         target = math.log(self.target_flops)
         x = np.linspace(target - DECADES_BELOW * math.log(10), target, GRID)
-        drawn = [self.log_losses(form, x) for form in range(len(self.posteriors))]
         noise = np.random.default_rng(SEED).standard_normal((DRAWS, MAX_RUNGS))
-        curves, jitters = zip(*drawn, strict=True)
-        return x, np.stack(curves), np.stack(jitters), noise
+        return x, *self.log_losses(x), noise
 
     def screen(self, design: Design) -> float:
         """Expected half-width of the 95 % interval at the target after `design`, in log loss;
-        for ranking only: it does not know how weights, drift and calibration will learn."""
+        for ranking only: it does not know how drift and calibration will learn."""
         grid, curves, jitter, noise = self._grid
         place = (design.x - grid[0]) / (grid[1] - grid[0])
         left = np.clip(place.astype(int), 0, GRID - 2)
-        losses = curves[..., left] + (curves[..., left + 1] - curves[..., left]) * (place - left)
+        losses = curves[:, left] + (curves[:, left + 1] - curves[:, left]) * (place - left)
         variance = self.noise.variance(design.x) / np.array(design.seeds, dtype=np.float64)
-        scatter = np.sqrt(variance + jitter[..., None] ** 2)
+        if len(design.x):
+            variance = variance + (AGEING * (design.x[-1] - design.x)) ** 2
+        scatter = np.sqrt(variance + jitter[:, None] ** 2)
         seen = losses + scatter * noise[:, : len(left)]
-        means, within = [], []
-        for form, posterior in enumerate(self.posteriors):
-            rungs = slice(-(posterior.form.top_rungs or 0), None)
-            mean, spread = _regress(
-                seen[..., rungs], curves[form, :, -1], form, design.x[rungs],
-                scatter[form].mean(axis=0)[rungs], self.fitted is not None,
-            )  # fmt: skip
-            means.append(mean)
-            within.append(spread)
-        weights = np.array(self.weights)
-        # What each law would say of the same ladder, whichever law made it: (forms, all draws).
-        said = np.stack([mean.ravel() for mean in means])
-        between = weights @ (said - weights @ said) ** 2
-        made_by = np.repeat(weights / DRAWS, DRAWS)
-        run = float(self.noise.variance(grid[-1])) + float(weights @ (jitter**2).mean(axis=1))
+        law = _residual_variance(
+            seen, curves[:, -1], design.x, scatter.mean(axis=0), self.fitted is not None
+        )
+        run = float(self.noise.variance(grid[-1])) + float(np.mean(jitter**2))
         drift = (self.drift_sd * self.horizon(design)) ** 2
-        total = weights @ np.array(within) + between + run + drift
-        rungs_in_all = len(self.rungs) + len(design.seeds)
-        typical = math.exp(float(made_by @ np.log(total)) / 2)
-        return student_quantile(0.975, max(rungs_in_all - 1, 2)) * typical
+        return 1.96 * math.sqrt(law + run + drift)
 
-    def _truth(self, number: int) -> tuple[int, int]:
-        """Which law, and which of its draws, is the truth of a simulated ladder: each `TRUTHS` of
-        them spread over how much the loss falls, on which widths depend most, and between those
-        before."""
-        reach = math.log(self.target_flops) - np.array([0.0, math.log(100.0)])
-        forms = range(len(self.posteriors))
-        falls = np.concatenate([np.diff(self.log_losses(form, reach)[0])[:, 0] for form in forms])
-        order = np.argsort(falls, kind="stable")
-        place = ((number % TRUTHS + 0.5) / TRUTHS + number // TRUTHS * 0.618 / TRUTHS) % 1.0
-        below = np.cumsum(np.repeat(np.array(self.weights) / DRAWS, DRAWS)[order])
-        return divmod(int(order[min(int(np.searchsorted(below, place)), len(order) - 1)]), DRAWS)
+    def _truth(self, number: int) -> int:
+        """Which draw is the truth of a simulated ladder: each `TRUTHS` of them spread over how
+        much the loss falls, on which widths depend most, and between those before."""
+        losses, _ = self.log_losses(math.log(self.target_flops) - np.array([0.0, math.log(100.0)]))
+        order = np.argsort(losses[:, 1] - losses[:, 0], kind="stable")
+        place = (number % TRUTHS + 0.5) / TRUTHS + number // TRUTHS * 0.618 / TRUTHS
+        return int(order[int(place % 1.0 * DRAWS)])
 
     def simulate(self, design: Design, number: int) -> float:
         """Log of the 95 % half-width that `forecast.fit` gives after one simulated ladder;
         the same `number` is the same truth in every design."""
         rng = np.random.default_rng([SEED, number])
-        form, truth = self._truth(number)
-        losses, jitter = self.log_losses(form, design.x)
+        truth = self._truth(number)
+        losses, jitter = self.log_losses(design.x)
         # Where runs have shown how laws go wrong beyond a ladder, the truth may go wrong so.
         beyond = np.maximum(design.x - max(self.rungs, default=math.inf), 0.0)
         means = losses[truth] + self.drift_sd * rng.standard_normal() * beyond
@@ -237,37 +217,29 @@ def half_width95(fitted: Fit, target_flops: float) -> float:
     return math.log(high / low) / 2
 
 
-def _regress(
-    seen: Array, target: Array, form: int, x: Array, scatter: Array, level_known: bool
-) -> tuple[Array, float]:
-    """Regression, over the draws of one law, of its `target` (n,) on what a design shows.
+def _residual_variance(
+    seen: Array, target: Array, x: Array, scatter: Array, level_known: bool
+) -> float:
+    """Typical variance of `target` (n,) that is left after regressing it on what a design shows.
 
-    `seen` (forms, n, R) is summarised by weighted orthogonal polynomials of log compute up to the
-    cubic, and their products. Returns the target that this law would predict from every ladder seen
-    (forms, n), and the typical variance about it. With the level unknown only contrasts may
-    speak: the level seen is taken off the target, and put on again.
+    That is `seen` (n, R), summarised by weighted orthogonal polynomials of log compute up to the
+    cubic, their products and cubes. With the level unknown only contrasts may speak, so the level
+    seen is taken off the target.
     """
-    level = np.zeros(seen.shape[:2])
-    columns = [np.ones(seen.shape[:2])]
+    columns = [np.ones(len(target))]
     if len(x):
         powers = (x[:, None] - x.mean()) ** np.arange(min(len(x), 4))
         orthogonal, _ = np.linalg.qr(powers / scatter[:, None])
         summary = (seen / scatter) @ orthogonal
         if not level_known:
-            share = orthogonal[:, 0] / scatter
-            level = seen @ (share / share.sum())
-            summary = summary[..., 1:]
-        own = summary[form]
-        first = (summary - own.mean(axis=0)) / own.std(axis=0)
-        # Another law's ladder may lie far outside; the products must not run away with it.
-        first = np.clip(first, -4.0, 4.0)
-        columns += [first[..., i] for i in range(first.shape[-1])]
-        columns += [first[..., i] * first[..., j]
-                    for i in range(first.shape[-1]) for j in range(i + 1)]  # fmt: skip
-    basis = np.stack(columns, axis=-1)
-    coefficients, *_ = np.linalg.lstsq(basis[form], target - level[form], rcond=None)
-    predicted = level + basis @ coefficients
+            level = orthogonal[:, 0] / scatter
+            target = target - seen @ (level / level.sum())
+            summary = summary[:, 1:]
+        first = (summary - summary.mean(axis=0)) / summary.std(axis=0)
+        products = [first[:, i] * first[:, j] for i in range(first.shape[1]) for j in range(i + 1)]
+        columns += [*first.T, *products, *(first**3).T]
+    basis, _ = np.linalg.qr(np.stack(columns, axis=1))
+    residual = target - basis @ (basis.T @ target)
     # The geometric mean of squares, as that of widths is quoted; for a normal it is e^-1.27 of
     # the mean of squares.
-    residual = target - predicted[form]
-    return predicted, math.exp(float(np.mean(np.log(residual**2 + 1e-12))) + 1.27)
+    return math.exp(float(np.mean(np.log(residual**2 + 1e-12))) + 1.27)

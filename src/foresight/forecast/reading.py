@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from foresight.forecast.table import Row, RunTable
 FIELDS: dict[str, tuple[str, ...]] = {
     "compute_flops": (
         "compute_flops", "compute", "flops", "c", "training_flops", "training_flop", "train_flops",
-        "total_flops", "flop", "budget",
+        "total_flops", "total_flos", "flop", "budget",
     ),
     "params": (
         "params", "n", "parameters", "num_params", "n_params", "parameter_count", "model_size",
@@ -31,15 +31,20 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "tokens": (
         "tokens", "d", "num_tokens", "n_tokens", "train_tokens", "training_tokens", "total_tokens",
+        "tokens_seen", "consumed_tokens", "num_input_tokens_seen",
     ),
     "loss": (
-        "loss", "val_loss", "validation_loss", "eval_loss", "final_loss", "test_loss", "val_bpb",
-        "bpb", "bits_per_byte", "train_loss",
+        "loss", "val_loss", "validation_loss", "valid_loss", "eval_loss", "final_loss",
+        "test_loss", "val_bpb", "bpb", "bits_per_byte", "train_loss",
     ),
     "seed": ("seed", "random_seed"),
     "group": ("group", "arm", "family"),
     "sigma": ("sigma", "loss_sd", "loss_std", "stderr", "loss_se"),
     "steps": ("steps", "num_steps", "step", "num_train_steps"),
+    "planned_steps": (
+        "planned_steps", "max_steps", "total_steps", "schedule_steps", "lr_decay_steps",
+        "decay_steps", "horizon",
+    ),
     "schedule": ("schedule", "lr_schedule", "decay"),
     "batch": ("batch", "batch_size", "train_batch_size", "global_batch_size"),
     "tokenizer": ("tokenizer", "vocab", "vocab_size"),
@@ -117,11 +122,17 @@ def read_table(path: Path, chosen: Mapping[str, str] | None = None) -> RunTable:
     positive numbers, C and 6 N D a factor of ten apart, the same run twice, tokenizers mixed in
     one group (losses of different tokens do not compare).
     """
-    records = list(_records(path))
+    return table_of(path, list(_records(path)), chosen or {})
+
+
+def table_of(
+    path: Path, records: Sequence[tuple[str, Mapping[str, Any]]], chosen: Mapping[str, str]
+) -> RunTable:
+    """`read_table` of records that were read already: pairs of (where in `path`, record)."""
     if not records:
         raise UserError(f"{path}: no rows; expected one run per row")
     header = dict.fromkeys(key for _, record in records for key in record)
-    columns = Columns.of(header, str(path), chosen or {})
+    columns = Columns.of(header, str(path), chosen)
     rows, remarks = [], [columns.echo] if columns.echo else []
     tokenizers: dict[str | None, dict[str, str]] = {}
     seen: dict[tuple[Any, ...], str] = {}
@@ -171,7 +182,8 @@ def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
         raise UserError(
             f"{at}, field compute_flops: missing; expected it, or both params (N) and tokens (D)"
         )
-    seed, steps = number("seed", zero=True), number("steps")
+    seed, steps, planned = number("seed", zero=True), number("steps"), number("planned_steps")
+    sigma = number("sigma", zero=True)
     texts = {key: str(fields[key]) if _given(fields.get(key)) else None
              for key in ("group", "schedule", "run")}  # fmt: skip
     return Row(
@@ -183,7 +195,9 @@ def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:
         seed=None if seed is None else int(seed),
         group=texts["group"],
         steps=None if steps is None else round(steps),
-        sigma=number("sigma", zero=True),
+        planned_steps=None if planned is None else round(planned),
+        # In the file it has the loss's unit; laws are fitted to log loss.
+        sigma=None if sigma is None else sigma / loss,
         schedule=texts["schedule"],
         batch=number("batch"),
     )

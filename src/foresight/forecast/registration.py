@@ -2,14 +2,12 @@
 
 A ladder directory DIR holds `recipe.yaml`, `corpus/manifest.json`, `corpus/tokenizer.json`,
 `ladder/<run>/`, `targets/<run>/` and `registrations/`. A registration is
-`registrations/NNNN-name.json`, canonical up to white space; `registrations/chain.jsonl` lists
-registrations and sealed outcomes in order, each line with the hash of the line before.
+`registrations/NNNN-name.json`, in the order of `registrations/chain.jsonl` (see `chain`).
 All paths inside are relative to DIR. Source: design/forecasting.md, protocol, point 5.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from foresight.errors import UserError
+from foresight.forecast import chain
 from foresight.forecast.curve import Curve, predict_curve, smooth
 from foresight.forecast.draws import rounded
 from foresight.forecast.eligibility import Limits
@@ -26,13 +25,10 @@ from foresight.forecast.forecast import Fit, Forecast, fit
 from foresight.forecast.table import Row, RunTable
 from foresight.runs import (
     Run,
-    canonical_json,
     locked,
     read_json,
-    read_jsonl,
     sha256_file,
     sha256_json,
-    write_atomic,
     write_json,
 )
 
@@ -44,6 +40,9 @@ HASHED_FILES = {
 }
 """File in DIR behind each hash that a run's manifest carries (besides `code`)."""
 RUN_FILES = ("run.json", "metrics.jsonl", "result.json")
+FIELDS = ("name", "metric", "target", "hashes", "limits", "rungs", "ineligible", "forecast",
+          "curve", "created_utc", "sha256")  # fmt: skip
+"""Fields that a registration of a ladder directory must have."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,9 @@ class Registration:
     record: dict[str, Any]
 
     @classmethod
-    def load(cls, path: Path) -> Registration:
+    def load(cls, path: Path, fields: Sequence[str] = FIELDS) -> Registration:
         """Read one. Raises UserError naming the file and the field if it is not one."""
         record = read_json(path)
-        fields = ("name", "metric", "target", "hashes", "limits", "rungs", "ineligible", "forecast",
-                  "curve", "created_utc", "sha256")  # fmt: skip
         for field in fields:
             if not isinstance(record, dict) or field not in record:
                 raise UserError(f"{path}: not a registration (field {field!r} is missing)")
@@ -85,6 +82,15 @@ class Registration:
     def sha256(self) -> str:
         return str(self.record["sha256"])
 
+    @property
+    def kind(self) -> str:
+        """How it counts (see `coverage.KINDS`): what is easier than a forecast goes first."""
+        if self.record.get("backcast"):
+            return "back-cast"
+        if self.record.get("in_flight"):
+            return "in-flight"
+        return "stated" if self.record.get("source") == "stated" else "registered"
+
     def recomputed_sha256(self) -> str:
         """Hash of the canonical form of everything else in the record."""
         return sha256_json({key: v for key, v in self.record.items() if key != "sha256"})
@@ -96,8 +102,7 @@ def registrations_dir(directory: Path) -> Path:
 
 def read_chain(directory: Path) -> list[dict[str, Any]]:
     """Chain entries in order; empty if nothing was registered. Raises UserError on a bad line."""
-    path = registrations_dir(directory) / "chain.jsonl"
-    return read_jsonl(path) if path.exists() else []
+    return chain.read_entries(registrations_dir(directory))
 
 
 def register(
@@ -116,8 +121,7 @@ def register(
     rungs do not share one recipe, data, tokenizer and code, those files changed since, or the
     forecast is refused.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-        raise UserError(f"registration name {name!r}: expected lower-case letters, digits, . _ -")
+    chain.check_name(name)
     if target.run.started:
         raise UserError(
             f"{target.run.metrics_path}: the target has already logged a step; "
@@ -126,9 +130,10 @@ def register(
     paths = [_relative(directory, run.path) for run in rungs]
     hashes = _shared_hashes(directory, rungs)
     chosen = limits or Limits()
-    with locked(registrations_dir(directory)):
-        chain = read_chain(directory)
-        path = _new_path(directory, name, chain)
+    folder = registrations_dir(directory)
+    with locked(folder):
+        entries = read_chain(directory)
+        path = chain.new_path(folder, name, entries)
         prediction = compute_prediction(
             directory, paths, metric, target.compute_flops, limits=chosen
         )
@@ -142,12 +147,12 @@ def register(
             "hashes": hashes,
             "limits": asdict(chosen),
             **prediction,
-            "falsification": _falsification(metric, prediction["forecast"]),
-            "previous": _last_registration(chain),
+            "falsification": falsification(metric, prediction["forecast"]),
+            "previous": chain.last_registration(entries),
         }
         record["sha256"] = sha256_json(record)
         write_json(path, record)
-        _append(directory, chain, "registration", path.name, record["sha256"])
+        chain.append(folder, entries, "registration", path.name, record["sha256"])
     return Registration(path, record)
 
 
@@ -157,18 +162,19 @@ def seal_outcome(directory: Path, target: Run) -> None:
     Raises UserError if the target is not finished, not registered, or already sealed.
     """
     file = f"{_relative(directory, target.path)}/result.json"
-    with locked(registrations_dir(directory)):
-        chain = read_chain(directory)
+    folder = registrations_dir(directory)
+    with locked(folder):
+        entries = read_chain(directory)
         registered = [
-            Registration.load(registrations_dir(directory) / entry["file"]).record["target"]["run"]
-            for entry in chain
+            Registration.load(folder / entry["file"]).record["target"]["run"]
+            for entry in entries
             if entry["kind"] == "registration"
         ]
         if _relative(directory, target.path) not in registered:
             raise UserError(f"{target.path}: no registration has this run as its target")
-        if any(entry["kind"] == "outcome" and entry["file"] == file for entry in chain):
+        if any(entry["kind"] == "outcome" and entry["file"] == file for entry in entries):
             raise UserError(f"{target.result_path}: its outcome is already sealed")
-        _append(directory, chain, "outcome", file, sha256_file(target.result_path))
+        chain.append(folder, entries, "outcome", file, sha256_file(target.result_path))
 
 
 def compute_prediction(
@@ -279,17 +285,8 @@ def _shared_hashes(directory: Path, rungs: Sequence[Run]) -> dict[str, str]:
     return shared
 
 
-def _new_path(directory: Path, name: str, chain: Sequence[Mapping[str, Any]]) -> Path:
-    """Where the next registration goes. Raises UserError if its name is taken."""
-    folder = registrations_dir(directory)
-    listed = [str(entry["file"]) for entry in chain if entry["kind"] == "registration"]
-    for file in (*listed, *(path.name for path in folder.glob("*.json"))):
-        if file[5:] == f"{name}.json":
-            raise UserError(f"{folder / file}: already registered")
-    return folder / f"{len(listed) + 1:04d}-{name}.json"
-
-
-def _falsification(metric: str, forecast: Mapping[str, Any]) -> dict[str, Any]:
+def falsification(metric: str, forecast: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule, in words and numbers: outside the 95 % interval."""
     low, high = forecast["intervals"]["95"]
     return {
         "text": f"The forecast is falsified if the target's {metric} is outside its 95 % "
@@ -298,21 +295,6 @@ def _falsification(metric: str, forecast: Mapping[str, Any]) -> dict[str, Any]:
         "below": low,
         "above": high,
     }
-
-
-def _last_registration(chain: Sequence[Mapping[str, Any]]) -> str | None:
-    hashes = [str(entry["sha256"]) for entry in chain if entry["kind"] == "registration"]
-    return hashes[-1] if hashes else None
-
-
-def _append(
-    directory: Path, chain: Sequence[dict[str, Any]], kind: str, file: str, sha256: str
-) -> None:
-    previous = sha256_json(chain[-1]) if chain else None
-    entry = {"kind": kind, "file": file, "sha256": sha256, "previous": previous}
-    # Rewritten whole and renamed: a torn append would corrupt the line that follows it.
-    lines = "".join(canonical_json(item) + "\n" for item in (*chain, entry))
-    write_atomic(registrations_dir(directory) / "chain.jsonl", lines)
 
 
 def _relative(directory: Path, path: Path) -> str:

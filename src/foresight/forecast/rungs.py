@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 
 SAME_RUNG = 0.02
 """Runs whose compute differs by less than this share of it are replicates of one rung."""
+MAX_RUNGS = 20
+"""A denser ladder is merged to so many rungs: a law has fewer parameters, and fits take longer."""
 PRIOR_NOISE = 0.001
 """Prior sd of log loss between seeds (recipe.md section 5: 0.0002-0.0014 for real models)."""
 PRIOR_DEGREES = 2.0
@@ -89,7 +91,27 @@ def gather(rows: Sequence[Row]) -> Rungs:
     noise = pool_noise(x, logs)
     measured = np.array([np.mean([(row.sigma or 0.0) ** 2 for row in group]) for group in groups])
     variance = (noise.variance(x) + measured) / count
-    return Rungs(x, np.array([values.mean() for values in logs]), variance, count, noise)
+    return _merge(Rungs(x, np.array([values.mean() for values in logs]), variance, count, noise))
+
+
+def _merge(rungs: Rungs) -> Rungs:
+    """At most `MAX_RUNGS` rungs: neighbours in bins of equal width in ln C, the mean of each bin
+    for ln C and log loss (a law is straight over so short a piece)."""
+    if len(rungs) <= MAX_RUNGS:
+        return rungs
+    share = (rungs.x - rungs.x[0]) / (rungs.x[-1] - rungs.x[0])
+    bins = np.minimum((share * MAX_RUNGS).astype(int), MAX_RUNGS - 1)
+    members = [np.flatnonzero(bins == index) for index in np.unique(bins)]
+    # The top rung stays itself: horizons are counted from it.
+    if len(members[-1]) > 1:
+        members[-1:] = [members[-1][:-1], members[-1][-1:]]
+    return Rungs(
+        np.array([rungs.x[at].mean() for at in members]),
+        np.array([rungs.y[at].mean() for at in members]),
+        np.array([rungs.variance[at].sum() / len(at) ** 2 for at in members]),
+        np.array([rungs.count[at].sum() for at in members]),
+        rungs.noise,
+    )
 
 
 def pool_noise(x: Array, logs: Sequence[Array]) -> NoiseModel:

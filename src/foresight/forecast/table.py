@@ -16,7 +16,8 @@ from foresight.runs import Run
 class Row:
     """One training run. `loss` is in whatever unit the metric has; it is never mixed with others.
 
-    `sigma` is the standard error of log loss where it is known; `batch` is in the file's unit.
+    `sigma` is the standard error of log loss where it is known; `steps` were taken of the
+    `planned_steps` of the learning-rate schedule; `batch` is in the file's unit.
     `eligible` is decided from diagnostics alone (see `eligibility.judge`), `reasons` holds the
     codes if it is not; `target` marks a run that is predicted, never fitted.
     """
@@ -29,6 +30,7 @@ class Row:
     seed: int | None = None
     group: str | None = None
     steps: int | None = None
+    planned_steps: int | None = None
     sigma: float | None = None
     schedule: str | None = None
     batch: float | None = None

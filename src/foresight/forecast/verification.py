@@ -8,18 +8,22 @@ finished is pending, which is no failure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 from foresight.errors import UserError
+from foresight.forecast import chain, witness
+from foresight.forecast.coverage import tallies
 from foresight.forecast.draws import rounded
 from foresight.forecast.eligibility import Limits, is_positive
 from foresight.forecast.forecast import Fit
+from foresight.forecast.in_flight import compute_in_flight, final_training_loss, read_in_flight
 from foresight.forecast.registration import (
+    FIELDS,
     HASHED_FILES,
     Registration,
     compute_prediction,
@@ -27,6 +31,7 @@ from foresight.forecast.registration import (
     registrations_dir,
 )
 from foresight.forecast.table import read_metric
+from foresight.forecast.training_log import TrainingLog
 from foresight.runs import Run, read_json, sha256_file, sha256_json
 
 TOLERANCE = 1e-6
@@ -43,14 +48,17 @@ class Finding:
     file: str
     ok: bool
     message: str
+    remark: bool = False
 
 
 @dataclass(frozen=True)
 class Score:
     """How one registered forecast fared. `status` is "finished" or "pending".
 
-    `error_percent` is 100 * (predicted / observed - 1); `error_in_sd` is |log error| over the
-    registered sd; `crps` is the continuous ranked probability score of the log loss.
+    `error_percent` is 100 * (predicted / observed - 1); `sd` is the registered one,
+    `error_in_sd` |error| over it and `crps` the continuous ranked probability score, all of the
+    log of the metric, or of the metric itself where `scale` is "linear" (stated predictions).
+    `kind` is one of `coverage.KINDS`; `extrapolation_ratio` is None where nothing was fitted.
     """
 
     name: str
@@ -58,7 +66,12 @@ class Score:
     metric: str
     status: str
     predicted: float
-    extrapolation_ratio: float
+    extrapolation_ratio: float | None
+    kind: str
+    scale: str
+    sd: float
+    created_utc: str
+    intervals: dict[str, list[float]]
     observed: float | None = None
     error_percent: float | None = None
     error_in_sd: float | None = None
@@ -68,7 +81,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found. `holds`: every check passed, outcomes inside their 95 % included."""
+    """What `verify` found. `holds`: every check passed, outcomes inside their 95 % included.
+
+    Scores of kind "in-flight" are of forecasts made during their runs, of the final training loss;
+    their extrapolation ratio is of steps. Such a forecast that misses is no failed check.
+    """
 
     findings: tuple[Finding, ...]
     scores: tuple[Score, ...]
@@ -78,6 +95,11 @@ class Report:
         return all(finding.ok for finding in self.findings)
 
     @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """What could be neither confirmed nor refuted here, and must be known."""
+        return tuple(finding for finding in self.findings if finding.ok and finding.remark)
+
+    @property
     def failures(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if not finding.ok)
 
@@ -85,6 +107,7 @@ class Report:
         value: dict[str, Any] = rounded(
             {
                 "holds": self.holds,
+                "totals": tallies(self.scores),
                 "findings": [asdict(finding) for finding in self.findings],
                 "scores": [asdict(score) for score in self.scores],
             }
@@ -109,27 +132,34 @@ def verify(directory: Path) -> Report:
     """
     if not any(registrations_dir(directory).glob("*.json")) and not read_chain(directory):
         raise UserError(f"{directory}: no registrations to verify")
-    audit = _Audit(directory)
+    audit = Audit(directory, registrations_dir(directory))
     registrations = audit.chain()
     audit.corpus()
     for registration in registrations:
         audit.registration(registration)
     scores = [audit.outcome(registration) for registration in registrations]
+    chained = [e for e in audit.entries if isinstance(e, dict) and e.get("kind") == "in_flight"]
+    scores += [audit.in_flight(entry) for entry in chained]
     return Report(tuple(audit.findings), tuple(score for score in scores if score is not None))
 
 
-class _Audit:
-    """Collects findings; each method is one group of checks."""
+class Audit:
+    """Collects findings; each method is one group of checks. `folder` holds the registrations,
+    which must have `fields`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, folder: Path, fields: Sequence[str] = FIELDS) -> None:
         self.directory = directory
+        self.folder = folder
+        self.fields = fields
         self.findings: list[Finding] = []
         self.entries: list[dict[str, Any]] = []
         self.fits: dict[str, Fit] = {}
 
-    def note(self, check: str, path: Path | str, ok: bool, message: str) -> bool:
+    def note(
+        self, check: str, path: Path | str, ok: bool, message: str, remark: bool = False
+    ) -> bool:
         file = path if isinstance(path, str) else path.relative_to(self.directory).as_posix()
-        self.findings.append(Finding(check, file, ok, message))
+        self.findings.append(Finding(check, file, ok, message, remark))
         return ok
 
     def same_hash(self, check: str, path: Path, expected: Any) -> bool:
@@ -144,10 +174,9 @@ class _Audit:
 
     def chain(self) -> list[Registration]:
         """Chain lines follow one another, and agree with the registrations; returns those."""
-        folder = registrations_dir(self.directory)
-        path = folder / "chain.jsonl"
+        path = self.folder / "chain.jsonl"
         try:
-            self.entries = read_chain(self.directory)
+            self.entries = chain.read_entries(self.folder)
         except UserError as error:
             self.note("chain", path, False, str(error))
         previous: str | None = None
@@ -161,12 +190,13 @@ class _Audit:
             for entry in self.entries
             if isinstance(entry, dict) and entry.get("kind") == "registration"
         }
-        for file in sorted({p.name for p in folder.glob("*.json")} - set(listed)):
-            self.note("chain", folder / file, False, "not in the chain")
+        for lying in chain.record_files(self.folder):
+            if lying.name not in listed:
+                self.note("chain", lying, False, "not in the chain")
         result = []
         last: str | None = None
         for file, expected in listed.items():
-            registration = self._registered(folder / file, expected, last)
+            registration = self._registered(self.folder / file, expected, last)
             last = expected
             if registration is not None:
                 result.append(registration)
@@ -174,7 +204,7 @@ class _Audit:
 
     def _registered(self, path: Path, expected: str, last: str | None) -> Registration | None:
         try:
-            registration = Registration.load(path)
+            registration = Registration.load(path, self.fields)
             found = registration.recomputed_sha256()
         except ValueError as error:  # a UserError, or a NaN that has no canonical form
             self.note("registration", path, False, str(error))
@@ -188,6 +218,10 @@ class _Audit:
             self.note("registration", path, False, "does not follow the registration before it")
         else:
             self.note("registration", path, True, "unchanged")
+        for check in (witness.check_timestamp, witness.check_commit):
+            seen = check(path)
+            if seen is not None:
+                self.note("witness", seen.file, seen.ok, seen.message, remark=True)
         return registration
 
     def corpus(self) -> None:
@@ -288,14 +322,7 @@ class _Audit:
             self._order(run, record["created_utc"])
             self._manifest(run, record["hashes"])
         forecast = record["forecast"]
-        pending = Score(
-            name=registration.name,
-            run=record["target"]["run"],
-            metric=record["metric"],
-            status="pending",
-            predicted=forecast["point"],
-            extrapolation_ratio=forecast["extrapolation_ratio"],
-        )
+        pending = pending_score(registration)
         if not run.finished:
             return pending
         self._metrics(run)
@@ -308,13 +335,46 @@ class _Audit:
         if not is_positive(observed):
             self.note("outcome", run.result_path, False, f"{record['metric']} is {observed}")
             return pending
-        score = _score(pending, forecast, float(observed))
+        return self.scored(run.result_path, pending, forecast, float(observed))
+
+    def scored(
+        self, path: Path, pending: Score, forecast: Mapping[str, Any], observed: float
+    ) -> Score:
+        """The score of an outcome (in the file `path`); outside the 95 % interval is a finding."""
+        score = _score(pending, forecast, observed)
         assert score.inside is not None
         low, high = forecast["intervals"]["95"]
         where = "inside" if score.inside["95"] else "outside"
         message = f"{observed:.5g} is {where} the 95 % interval [{low:.5g}, {high:.5g}]"
-        self.note("forecast", run.result_path, score.inside["95"], message)
+        self.note("forecast", path, score.inside["95"], message)
         return score
+
+    def in_flight(self, entry: Mapping[str, Any]) -> Score | None:
+        """A forecast in flight follows from the files as they are, and how it fared."""
+        file = f"registrations/{entry.get('file')}"
+        try:
+            record = read_in_flight(self.directory, entry)
+            original = record["registration"]
+            registration = Registration.load(registrations_dir(self.directory) / original["file"])
+            run = Run(self.directory / registration.record["target"]["run"])
+            log = TrainingLog.read(run.metrics_path)
+            again = compute_in_flight(registration, log, record["step"])
+            differing = [d for key in again for d in differences(record[key], again[key], key)]
+            if registration.sha256 != original["sha256"]:
+                differing.append("registration/sha256")
+            message = f"recomputed from the logs: {', '.join(differing[:5]) or 'nothing'} differs"
+            self.note("in_flight", file, not differing, message)
+            forecast = record["forecast"]
+            pending = Score(
+                Path(file).stem, record["target"]["run"], record["metric"], "pending",
+                forecast["point"], 1.0 / forecast["fraction"], "in-flight", "log",
+                forecast["sd_log"], record["created_utc"], forecast["intervals"],
+            )  # fmt: skip
+            done = run.finished
+            return _score(pending, forecast, final_training_loss(log)) if done else pending
+        except (UserError, KeyError, TypeError, AttributeError, ValueError) as error:
+            self.note("in_flight", file, False, f"cannot be recomputed: {error}")
+        return None
 
     def _order(self, run: Run, registered: str) -> None:
         try:
@@ -325,7 +385,7 @@ class _Audit:
         if not isinstance(began, str):
             self.note("order", run.manifest_path, False, "field created_utc is missing")
             return
-        ok = _utc(began) >= _utc(registered)
+        ok = utc(began) >= utc(registered)
         message = f"began {began}, registered {registered}"
         self.note("order", run.manifest_path, ok, message)
 
@@ -354,20 +414,38 @@ def differences(recorded: Any, again: Any, path: str) -> list[str]:
     return [] if recorded == again else [path]
 
 
-def _score(pending: Score, forecast: Mapping[str, Any], observed: float) -> Score:
-    point, sd = float(forecast["point"]), float(forecast["sd_log"])
-    error = math.log(point / observed)
+def pending_score(registration: Registration) -> Score:
+    """What was registered, without an outcome."""
+    record = registration.record
+    forecast = record["forecast"]
+    scale = forecast.get("scale", "log")
     return Score(
-        name=pending.name,
-        run=pending.run,
-        metric=pending.metric,
+        name=registration.name,
+        run=record["target"]["run"],
+        metric=record["metric"],
+        status="pending",
+        predicted=forecast["point"],
+        extrapolation_ratio=forecast["extrapolation_ratio"],
+        kind=registration.kind,
+        scale=scale,
+        sd=float(forecast["sd_log" if scale == "log" else "sd"]),
+        created_utc=record["created_utc"],
+        intervals={level: list(pair) for level, pair in forecast["intervals"].items()},
+    )
+
+
+def _score(pending: Score, forecast: Mapping[str, Any], observed: float) -> Score:
+    point = float(forecast["point"])
+    mean, seen, sd = point, observed, pending.sd
+    if pending.scale == "log":
+        mean, seen = math.log(point), math.log(observed)
+    return replace(
+        pending,
         status="finished",
-        predicted=point,
-        extrapolation_ratio=pending.extrapolation_ratio,
         observed=observed,
-        error_percent=100.0 * (point / observed - 1.0),
-        error_in_sd=abs(error) / sd,
-        crps=crps_normal(math.log(point), sd, math.log(observed)),
+        error_percent=100.0 * (point / observed - 1.0) if observed else None,
+        error_in_sd=abs(mean - seen) / sd,
+        crps=crps_normal(mean, sd, seen),
         inside={
             level: bool(pair[0] <= observed <= pair[1])
             for level, pair in forecast["intervals"].items()
@@ -375,7 +453,7 @@ def _score(pending: Score, forecast: Mapping[str, Any], observed: float) -> Scor
     )
 
 
-def _utc(text: str) -> datetime:
+def utc(text: str) -> datetime:
     """An ISO 8601 time; without a zone it is taken as UTC. Raises ValueError."""
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time

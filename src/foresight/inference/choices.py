@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from foresight.data.shards import Encoded
 from foresight.data.tokenizer import Tokenizer
 from foresight.document import Image, Text
+from foresight.forecast.coverage import wilson
 from foresight.inference.prompt import encode_prompt, to_batch
 from foresight.model.decoder import Decoder
 from foresight.worlds.pictures import PictureQuestion
@@ -31,14 +31,6 @@ class Accuracy:
     high: float
     n: int
     chance: float
-
-
-def wilson(right: int, n: int, z: float = 1.959963985) -> tuple[float, float]:
-    """Score interval of a proportion (Wilson 1927)."""
-    p = right / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return middle - half, middle + half
 
 
 @torch.no_grad()

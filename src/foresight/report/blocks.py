@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from foresight.report.canvas import Drawing
 
 Tone = Literal["", "good", "bad", "open", "small"]
@@ -58,3 +60,16 @@ class Section:
     anchor: str
     title: str
     blocks: Sequence[Block] = field(default_factory=list)
+
+
+def render(title: str, subtitle: str, chapters: Sequence[Section]) -> str:
+    """The self-contained HTML page; all text is escaped."""
+    environment = Environment(
+        loader=PackageLoader("foresight.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("page.html")
+    return template.render(title=title, subtitle=subtitle, chapters=chapters)

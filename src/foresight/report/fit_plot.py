@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from foresight.errors import UserError
 from foresight.forecast import Answer, Forecast, Row
-from foresight.report.blocks import Block, Fold, Note, Picture, Section, Table
+from foresight.report.blocks import Block, Fold, Note, Picture, Section, Table, render
 from foresight.report.canvas import (
     FIT,
     INK,
@@ -29,7 +29,6 @@ from foresight.report.canvas import (
     new,
 )
 from foresight.report.figures import compute_axis, flop_ticks
-from foresight.report.page import render
 from foresight.report.words import interval, number, plural, power, ratio, signed
 from foresight.runs import write_atomic
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from foresight.report import sections
-from foresight.report.blocks import Section
+from foresight.report.blocks import render
 from foresight.report.canvas import files
 from foresight.report.card import disclosure
 from foresight.report.evidence import gather
@@ -51,16 +48,3 @@ def write_page(directory: Path) -> Path:
         write_atomic(folder / "figure1.png", png)
     write_atomic(folder / "index.html", html)
     return folder / "index.html"
-
-
-def render(title: str, subtitle: str, chapters: Sequence[Section]) -> str:
-    """One self-contained HTML page; all text is escaped."""
-    environment = Environment(
-        loader=PackageLoader("foresight.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html")
-    return page.render(title=title, subtitle=subtitle, chapters=chapters)

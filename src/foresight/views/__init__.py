@@ -248,16 +248,17 @@ def show_forecasts(console: Console, forecasts: Sequence[Forecast]) -> None:
 def show_verification(console: Console, report: Report) -> None:
     rows = []
     for score in report.scores:
+        name = score.name + ("" if score.kind == "registered" else f" ({score.kind})")
         if score.observed is None:
-            rows.append([score.name, f"{score.predicted:.4f}", "", "", "", "", score.status])
+            rows.append([name, f"{score.predicted:.4f}", "", "", "", "", score.status])
             continue
         inside = ", ".join(f"{k} %" for k, hit in (score.inside or {}).items() if hit) or "none"
         rows.append(
             [
-                score.name,
+                name,
                 f"{score.predicted:.4f}",
                 f"{score.observed:.4f}",
-                f"{score.error_percent:+.2f}",
+                "" if score.error_percent is None else f"{score.error_percent:+.2f}",
                 f"{score.error_in_sd:.2f}",
                 f"{score.crps:.4f}",
                 f"inside {inside}",
@@ -273,6 +274,8 @@ def show_verification(console: Console, report: Report) -> None:
         "interval",
     ]
     _table(console, "Verification", columns, rows)
+    for remark in report.remarks:
+        console.print(f"  [yellow]{remark.check}[/yellow] {remark.file}: {remark.message}")
     for failure in report.failures:
         console.print(f"  [red]{failure.check}[/red] {failure.file}: {failure.message}")
     verdict = "[green]all holds[/green]" if report.holds else "[red]does not hold[/red]"

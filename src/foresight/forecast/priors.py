@@ -1,0 +1,35 @@
+"""What is known of loss laws before a run is seen: learned numbers, with their provenance.
+
+Exponent and floor are learned from public ladders by type-II maximum likelihood (empirical
+Bayes; Efron & Morris 1975): the marginal likelihood of every ladder, cut at 1, 1/10 and 1/100 of
+its largest compute and averaged within its source, over a grid of priors. `make learn-priors`
+computes them, and once more without each source: the benchmark scores a ladder only with the
+prior that has not seen its source. They hardly differ (exponent .132-.142, floor .58 of the loss).
+
+Nothing here has units: the exponent is a pure number, the floor a share of the loss at the
+largest rung.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prior:
+    """`exponent` b: log-normal. `floor_share`: c as a share of the law at the largest rung, Beta.
+    `free_*`: the exponent of the pure power law, whose slope is that of no law with a floor."""
+
+    exponent_median: float = 0.136
+    exponent_sd_log: float = 0.24
+    floor_alpha: float = 5.9
+    floor_beta: float = 4.2
+    free_exponent_median: float = 0.07
+    free_exponent_sd_log: float = 0.5
+
+
+LEARNED = Prior()
+PROVENANCE = (
+    "Epoch AI's Chinchilla runs, Gadre et al. 2024, Porian et al. 2024, (Mis)Fitting FineWeb, "
+    "Marin isoFLOPs, Gemstones, nanochat; make learn-priors"
+)
