@@ -4,6 +4,7 @@ Imports no torch: a team that trains with something else can use it alone.
 """
 
 from foresight.forecast.accuracy import AccuracyFit, AccuracyForecast, fit_accuracy
+from foresight.forecast.allocation import Recommendation, recommend
 from foresight.forecast.answer import Answer, answer
 from foresight.forecast.capability import CapabilityAnswer, capability
 from foresight.forecast.counts import Counts, read_counts
@@ -14,6 +15,7 @@ from foresight.forecast.forecast import Fit, Forecast, LawPoint, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
 from foresight.forecast.in_flight import register_in_flight
 from foresight.forecast.law import PowerLaw
+from foresight.forecast.planning import Plan, plan_ladder
 from foresight.forecast.reading import read_table
 from foresight.forecast.reasons import Code
 from foresight.forecast.registration import Registration, Target, register, seal_outcome
@@ -45,7 +47,9 @@ __all__ = [
     "Look",
     "LossMap",
     "Mapped",
+    "Plan",
     "PowerLaw",
+    "Recommendation",
     "Reference",
     "Registration",
     "Report",
@@ -69,11 +73,13 @@ __all__ = [
     "frontier",
     "judge",
     "observe",
+    "plan_ladder",
     "predict_curve",
     "read_counts",
     "read_folder",
     "read_scores",
     "read_table",
+    "recommend",
     "register",
     "register_fit",
     "register_in_flight",

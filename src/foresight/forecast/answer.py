@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from foresight.forecast.allocation import Recommendation, recommend
 from foresight.forecast.draws import rounded
 from foresight.forecast.forecast import Fit, Forecast, fit
 from foresight.forecast.frontier import FrontierPoint, frontier
@@ -34,6 +35,10 @@ class Answer:
     def refused(self) -> bool:
         return self.verdict == "refused"
 
+    def recommended(self, compute_flops: float) -> Recommendation | None:
+        """Size and tokens for a compute; None where the table's sizes cannot tell."""
+        return recommend(self.frontier, self.table.fitted, compute_flops)
+
     def to_json(self) -> dict[str, Any]:
         """Same table, same code, same bytes. A refused answer has no `at`."""
         reasons = {code for one in self.forecasts for code in one.reasons} | {*self.fitted.reasons}
@@ -42,7 +47,7 @@ class Answer:
             "reasons": [{"code": code.value, "text": code.text} for code in sorted(reasons)],
         }
         if not self.refused:
-            value["at"] = [_at(one) for one in self.forecasts]
+            value["at"] = [self._at(one) for one in self.forecasts]
         laws = self.fitted.laws(self.forecasts[0].compute_flops if self.forecasts else None)
         value |= {
             "laws": [asdict(law) for law in laws],
@@ -58,6 +63,21 @@ class Answer:
         }
         result: dict[str, Any] = rounded(value)
         return result
+
+    def _at(self, forecast: Forecast) -> dict[str, Any]:
+        assert forecast.intervals is not None, "only forecasts that were made are shown"
+        value = {
+            "compute_flops": forecast.compute_flops,
+            "loss": forecast.point,
+            "intervals": {str(level): list(pair) for level, pair in forecast.intervals.items()},
+            "ratio": forecast.extrapolation_ratio,
+            "calibrated": forecast.calibrated,
+            "verdict": forecast.verdict,
+        }
+        recommended = self.recommended(forecast.compute_flops)
+        if recommended is not None:
+            value["recommended"] = recommended.to_json()
+        return value
 
 
 def answer(table: RunTable, computes: Sequence[float] = ()) -> Answer:
@@ -85,15 +105,3 @@ def _efficient(table: RunTable, points: Sequence[FrontierPoint]) -> RunTable:
                     group=group, sigma=point.sigma)
             )  # fmt: skip
     return RunTable(tuple(rows), table.metric, table.remarks)
-
-
-def _at(forecast: Forecast) -> dict[str, Any]:
-    assert forecast.intervals is not None, "only forecasts that were made are shown"
-    return {
-        "compute_flops": forecast.compute_flops,
-        "loss": forecast.point,
-        "intervals": {str(level): list(pair) for level, pair in forecast.intervals.items()},
-        "ratio": forecast.extrapolation_ratio,
-        "calibrated": forecast.calibrated,
-        "verdict": forecast.verdict,
-    }

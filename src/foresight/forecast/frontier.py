@@ -72,7 +72,7 @@ def frontier(rows: Sequence[Row]) -> list[FrontierPoint]:
     """
     gathered = cluster(rows, SAME_BUDGET)
     best = [_point(budget) for budget in gathered]
-    ladder = all(sizes(budget) <= 1 for budget in gathered) and sizes(rows) in (0, len(gathered))
+    ladder = is_ladder(rows)
     vertices = _falling([point for point in best if point.sigma is not None])
     if not ladder and len(vertices) >= MIN_POINTS:
         return vertices
@@ -83,6 +83,12 @@ def frontier(rows: Sequence[Row]) -> list[FrontierPoint]:
     if len(touching) >= MIN_POINTS:
         return touching
     return _between_edges(_near_hull(points), rows)
+
+
+def is_ladder(rows: Sequence[Row]) -> bool:
+    """One size per compute and one compute per size, or no sizes at all: nothing to choose from."""
+    gathered = cluster(rows, SAME_BUDGET)
+    return all(sizes(budget) <= 1 for budget in gathered) and sizes(rows) in (0, len(gathered))
 
 
 def _touching(rows: Sequence[Row], points: Sequence[FrontierPoint]) -> list[FrontierPoint]:

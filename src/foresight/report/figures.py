@@ -124,7 +124,7 @@ def figure_one(
             zorder=5,
         )
     label(axes, scale, metric)
-    _compute_axis(axes)
+    compute_axis(axes)
     _flops_axis(axes, unit_flops)
     legend(axes, "upper right")
     return figure
@@ -151,7 +151,7 @@ def backtest(rows: Sequence[Mapping[str, Any]]) -> Figure:
     right.set_ylim(-top, top)
     for axes in (left, right):
         axes.set_xscale("log")
-        _compute_axis(axes)
+        compute_axis(axes)
     far = "hidden compute / largest fitted"
     label(left, far, "predicted / observed \u2212 1, %", "Error with 1.96 predicted sd")
     label(right, far, "(observed \u2212 predicted) / sd", "z-scores (dashed: ±1.96)")
@@ -188,7 +188,7 @@ def law_in_force(
     for axes in (top, bottom):
         axes.set_xscale("log")
         axes.set_xlim(min(everything) / 1.5, max(everything) * 1.5)
-        _flop_ticks(axes)
+        flop_ticks(axes)
         legend(axes)
     label(top, "", "\u2212d ln(metric) / d ln(C)", "Log-log slope, bars: 1.96 sd of seed noise")
     label(bottom, "training FLOPs", "nats per token", "Gain from context on held-out code")
@@ -224,7 +224,7 @@ def sources(series: Mapping[str, Sequence[Dot]], unit: str) -> Figure:
         for dot in dots:
             if not dot.eligible:
                 axes.plot([dot.compute_flops], [dot.value], "*", color=colour, markersize=12)
-    _flop_ticks(axes)
+    flop_ticks(axes)
     label(axes, "training FLOPs (stars: targets)", unit)
     axes.set_ylim(bottom=0)
     legend(axes)
@@ -306,7 +306,8 @@ def _errors(middle: float, pair: tuple[float, float]) -> Array:
     return lengths
 
 
-def _compute_axis(axes: Axes) -> None:
+def compute_axis(axes: Axes) -> None:
+    """A logarithmic scale of ratios, in plain numbers."""
     axes.xaxis.set_major_locator(LogLocator(numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     _plain_minor(axes)
@@ -320,7 +321,8 @@ def _plain_minor(axes: Axes) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
 
 
-def _flop_ticks(axes: Axes) -> None:
+def flop_ticks(axes: Axes) -> None:
+    """A scale of FLOPs in powers of ten."""
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"10{superscript(round(math.log10(value)))}")
     )

@@ -196,6 +196,8 @@ def show_fit(console: Console, fitted: Fit) -> None:
 
 
 def show_answer(console: Console, found: Answer) -> None:
+    from foresight.views.planning import show_recommended
+
     for remark in found.table.remarks:
         console.print(f"  [dim]{remark}[/dim]")
     _table(
@@ -216,6 +218,9 @@ def show_answer(console: Console, found: Answer) -> None:
     show_fit(console, found.fitted)
     if found.forecasts:
         show_forecasts(console, found.forecasts)
+    sized = [found.recommended(one.compute_flops) for one in found.forecasts]
+    if any(sized):
+        show_recommended(console, [one for one in sized if one])
     console.print(f"verdict: {found.verdict}")
 
 

@@ -1,0 +1,82 @@
+"""What the verbs share: the application, consoles, common options, output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from foresight.errors import UserError
+
+if TYPE_CHECKING:
+    from foresight.forecast import RunTable
+
+app = typer.Typer(
+    name="foresight",
+    help="Train the model you predicted: a ladder of small runs, a registered forecast, "
+    "the target, the verification.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+Directory = Annotated[
+    Path,
+    typer.Argument(help="Experiment directory: recipe, corpus, ladder, targets, registrations."),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="pocket, overnight, single-gpu, or a YAML file.")
+]
+Items = Annotated[
+    int | None,
+    typer.Option(help="Questions behind an accuracy: binomial standard errors where none stand."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Registry = Annotated[
+    Path, typer.Option("--registry", help="Directory of registered predictions and outcomes.")
+]
+DEMO = Path("runs/demo")
+PREDICTIONS = Path("predictions")
+
+
+def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
+    """Print the value as JSON, or let `show` print it for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    else:
+        show()
+
+
+def six_n_d(params: float | None, tokens: float | None) -> float | None:
+    """FLOPs of a planned run, if it was named by size and tokens."""
+    if (params is None) != (tokens is None):
+        raise UserError("--target-params and --target-tokens belong together: C = 6 N D")
+    return None if params is None or tokens is None else 6.0 * params * tokens
+
+
+def table_of(runs: Path, chosen: dict[str, str]) -> RunTable:
+    """Runs from a file or any kind of folder."""
+    from foresight.forecast import read_folder, read_table
+
+    if not runs.is_dir():
+        return read_table(runs, chosen)
+    if "group" in chosen:
+        raise UserError(f"--group names a column of a table; {runs} is a folder")
+    if (runs / "recipe.yaml").exists():
+        from foresight.experiment import Experiment
+
+        return Experiment.open(runs).table()
+    return read_folder(runs, chosen.get("loss"))
+
+
+def say(as_json: bool) -> Callable[[str], None]:
+    """Prints a line of progress: not into the JSON."""
+    target = errors if as_json else console
+    return lambda line: target.print(f"[dim]{line}[/dim]")
