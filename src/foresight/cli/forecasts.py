@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from foresight.cli.common import (
     six_n_d,
     table_of,
 )
+
+if TYPE_CHECKING:
+    from foresight.forecast import Answer
 
 
 @app.command()
@@ -59,28 +63,52 @@ def fit(
     Columns: compute (C, FLOPs) or params (N) and tokens (D); loss; optional seed, group, sigma,
     steps, schedule, batch, tokenizer. Exit code 3 if the runs cannot carry a forecast.
     """
-    from foresight.forecast import answer
+    from foresight.forecast import PlannedRun, answer, answer_jointly
     from foresight.views import show_answer
 
     computes = list(at or [])
-    planned = six_n_d(target_params, target_tokens)
-    if planned is not None:
-        computes.append(planned)
+    compute = six_n_d(target_params, target_tokens)
     if accuracy is not None:
+        computes += [] if compute is None else [compute]
         return _fit_accuracy(runs, accuracy, group, chance, items, computes, as_json)
-    chosen = {"group": group, "loss": loss}
-    found = answer(table_of(runs, {key: name for key, name in chosen.items() if name}), computes)
-    if plot is None and not as_json and found.frontier:
-        plot = Path(f"{runs.resolve().stem}.forecast.svg")
-    if plot is not None:
-        from foresight.report.fit_plot import write_fit_plot
-
-        write_fit_plot(found, plot)
-    emit(found.to_json(), as_json, lambda: show_answer(console, found))
-    if plot is not None:
-        say(as_json)(f"wrote {plot}")
+    planned = None
+    if target_params is not None and target_tokens is not None:
+        planned = PlannedRun(target_params, target_tokens)
+    chosen = {key: name for key, name in {"group": group, "loss": loss}.items() if name}
+    table = table_of(runs, chosen)
+    joint = None
+    if len({row.group for row in table.fitted}) > 1:
+        joint = answer_jointly(table, computes, planned)
+        answers = list(joint.answers.items())
+    else:
+        answers = [("", answer(table, computes, planned))]
+    found = joint or answers[0][1]
+    plots = _plot(runs, answers, plot, as_json)
+    emit(found.to_json(), as_json, lambda: show_answer(console, answers, found.verdict))
+    for path in plots:
+        say(as_json)(f"wrote {path}")
     if found.refused:
         raise typer.Exit(3)
+
+
+def _plot(
+    runs: Path, answers: list[tuple[str, Answer]], plot: Path | None, as_json: bool
+) -> list[Path]:
+    """A picture per group where there is something to draw; where they went."""
+    if plot is None:
+        if as_json:
+            return []
+        plot = Path(f"{runs.resolve().stem}.forecast.svg")
+        answers = [(name, one) for name, one in answers if one.frontier]
+    from foresight.report.fit_plot import write_fit_plot
+
+    written = []
+    for name, one in answers:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
+        path = plot.with_stem(f"{plot.stem}.{plain}") if name else plot
+        write_fit_plot(one, path)
+        written.append(path)
+    return written
 
 
 def _fit_accuracy(

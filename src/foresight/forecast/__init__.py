@@ -5,7 +5,7 @@ Imports no torch: a team that trains with something else can use it alone.
 
 from foresight.forecast.accuracy import AccuracyFit, AccuracyForecast, fit_accuracy
 from foresight.forecast.allocation import Recommendation, recommend
-from foresight.forecast.answer import Answer, answer
+from foresight.forecast.answer import Answer, JointAnswer, PlannedRun, answer, answer_jointly
 from foresight.forecast.capability import CapabilityAnswer, capability
 from foresight.forecast.counts import Counts, read_counts
 from foresight.forecast.curve import Curve, predict_curve
@@ -22,6 +22,7 @@ from foresight.forecast.registration import Registration, Target, register, seal
 from foresight.forecast.registry import Subject, Witnesses, observe, register_fit, register_stated
 from foresight.forecast.registry_audit import verify
 from foresight.forecast.scores import ScoreRow, ScoreTable, read_scores
+from foresight.forecast.surface import Surface, fit_surface
 from foresight.forecast.table import Row, RunTable
 from foresight.forecast.training_log import TrainingLog
 from foresight.forecast.transfer import LossMap, Mapped, fit_map
@@ -42,12 +43,14 @@ __all__ = [
     "Forecast",
     "FrontierPoint",
     "Ineligible",
+    "JointAnswer",
     "LawPoint",
     "Limits",
     "Look",
     "LossMap",
     "Mapped",
     "Plan",
+    "PlannedRun",
     "PowerLaw",
     "Recommendation",
     "Reference",
@@ -59,17 +62,20 @@ __all__ = [
     "ScoreRow",
     "ScoreTable",
     "Subject",
+    "Surface",
     "Target",
     "TrainingLog",
     "Trend",
     "Watch",
     "Witnesses",
     "answer",
+    "answer_jointly",
     "capability",
     "crps_normal",
     "fit",
     "fit_accuracy",
     "fit_map",
+    "fit_surface",
     "frontier",
     "judge",
     "observe",

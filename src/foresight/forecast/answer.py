@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from foresight.errors import UserError
 from foresight.forecast.allocation import Recommendation, recommend
 from foresight.forecast.draws import rounded
 from foresight.forecast.forecast import Fit, Forecast, fit
-from foresight.forecast.frontier import FrontierPoint, frontier
+from foresight.forecast.frontier import MIN_POINTS, FrontierPoint, frontier, is_ladder
+from foresight.forecast.pooling import pooled_priors
+from foresight.forecast.priors import LEARNED, Prior
+from foresight.forecast.rungs import gather
+from foresight.forecast.surface import can_fit, fit_surface
 from foresight.forecast.table import Row, RunTable
 from foresight.runs import sha256_json
 
@@ -17,13 +22,29 @@ _SEVERITY = ("forecast", "wide", "refused")
 
 
 @dataclass(frozen=True)
+class PlannedRun:
+    """A target named by size and tokens. `excess` = (mean, sd): how far, in log loss, such a run
+    lies above the best one of its compute; None where the table cannot tell."""
+
+    params: float
+    tokens: float
+    excess: tuple[float, float] | None = None
+
+    @property
+    def compute_flops(self) -> float:
+        return 6.0 * self.params * self.tokens
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A table, its frontier, the fit to it, and forecasts at the computes asked for."""
+    """A table, its frontier, the fit to it, and forecasts at the computes asked for, the last of
+    which is that of the `planned` run if there is one."""
 
     table: RunTable
     frontier: tuple[FrontierPoint, ...]
     fitted: Fit
     forecasts: tuple[Forecast, ...]
+    planned: PlannedRun | None = None
 
     @property
     def verdict(self) -> str:
@@ -77,25 +98,106 @@ class Answer:
         recommended = self.recommended(forecast.compute_flops)
         if recommended is not None:
             value["recommended"] = recommended.to_json()
+        moved = self.planned is not None and self.planned.excess is not None
+        if self.planned is not None and moved and forecast is self.forecasts[-1]:
+            value["planned"] = asdict(self.planned)
         return value
 
 
-def answer(table: RunTable, computes: Sequence[float] = ()) -> Answer:
+@dataclass(frozen=True)
+class JointAnswer:
+    """The answers of a table's groups, each fitted with what the others teach."""
+
+    answers: Mapping[str, Answer]
+
+    @property
+    def verdict(self) -> str:
+        """`refused` if every group is; else the worst verdict of the others."""
+        found = [one.verdict for one in self.answers.values() if not one.refused]
+        return max(found, key=_SEVERITY.index) if found else "refused"
+
+    @property
+    def refused(self) -> bool:
+        return self.verdict == "refused"
+
+    def to_json(self) -> dict[str, Any]:
+        """As of one answer; what belongs to a group names it, and `groups` has the verdicts."""
+        parts = {name: one.to_json() for name, one in self.answers.items()}
+        value: dict[str, Any] = {
+            "verdict": self.verdict,
+            "groups": {name: part["verdict"] for name, part in parts.items()},
+        }
+        for key in ("reasons", "at", "laws", "frontier", "backtest"):
+            if key == "at" and self.refused:
+                continue
+            value[key] = [
+                {"group": name, **item}
+                for name, part in parts.items()
+                for item in part.get(key, [])
+            ]
+        value["provenance"] = {name: part["provenance"] for name, part in parts.items()}
+        return value
+
+
+def answer(
+    table: RunTable,
+    computes: Sequence[float] = (),
+    planned: PlannedRun | None = None,
+    prior: Prior = LEARNED,
+) -> Answer:
     """Fit a table of runs and forecast the metric at each compute, in FLOPs.
 
-    Where sizes vary at equal compute only the frontier is fitted. Raises UserError if the table
-    mixes groups, or a compute is no finite positive number.
+    Where sizes vary at equal compute only the frontier is fitted; a `planned` run off the
+    frontier is forecast above it by what L(N, D) says (`surface`). Raises UserError if the table
+    mixes groups (see `answer_jointly`), or a compute is no finite positive number.
     """
+    table.check_one_group()
     points = tuple(frontier(table.fitted))
-    fitted = fit(_efficient(table, points))
-    return Answer(table, points, fitted, tuple(fitted.predict(one) for one in computes))
+    fitted = fit(_efficient(table, points), prior)
+    forecasts = [fitted.predict(one) for one in computes]
+    if planned is not None:
+        efficient = fitted.predict(planned.compute_flops)
+        if _off_frontier(table.fitted, points):
+            planned = replace(
+                planned,
+                excess=fit_surface(table.fitted, points).excess(planned.params, planned.tokens),
+            )
+        forecasts.append(efficient.shifted(*planned.excess) if planned.excess else efficient)
+    return Answer(table, points, fitted, tuple(forecasts), planned)
+
+
+def _off_frontier(rows: Sequence[Row], points: Sequence[FrontierPoint]) -> bool:
+    """Runs off the frontier show what inefficiency costs. A ladder has none: its target is taken
+    to continue it."""
+    return len(points) >= MIN_POINTS and not is_ladder(rows) and can_fit(rows)
+
+
+def answer_jointly(
+    table: RunTable, computes: Sequence[float] = (), planned: PlannedRun | None = None
+) -> JointAnswer:
+    """Fit every group of a table, its exponent and floor partially pooled with the others'.
+
+    Raises UserError if some rows have no group, or a compute is no finite positive number.
+    """
+    names = sorted({row.group or "" for row in table.fitted})
+    if "" in names:
+        raise UserError("some rows have no group while others do: name the group of every row")
+    groups = {name: table.where(name) for name in names}
+    ladders = {
+        name: gather(_efficient(part, frontier(part.fitted)).rows) for name, part in groups.items()
+    }
+    priors = pooled_priors(ladders)
+    return JointAnswer(
+        {name: answer(groups[name], computes, planned, priors[name]) for name in names}
+    )
 
 
 def _efficient(table: RunTable, points: Sequence[FrontierPoint]) -> RunTable:
     """The runs behind the frontier; where a parabola gave a point, the point itself."""
     rows: list[Row] = []
+    by_name = {row.run: row for row in table.fitted}
     for point in points:
-        behind = [row for row in table.fitted if row.run in point.runs]
+        behind = [by_name[name] for name in point.runs]
         if point.sigma is None:
             rows += behind
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,27 @@ class Forecast:
                 "reasons": tuple(Code(reason["code"]) for reason in value["reasons"]),
                 "laws": tuple(LawPoint(**law) for law in value["laws"]),
             }
+        )
+
+    def shifted(self, mean: float, sd: float) -> Forecast:
+        """The same forecast with its log loss moved by `mean`, known to within `sd`."""
+        if self.point is None or self.intervals is None or self.sd_log is None:
+            return self
+        middle = math.log(self.point)
+
+        def moved(end: float, level: int) -> float:
+            away = math.log(end) - middle
+            extra = NormalDist().inv_cdf(0.5 + level / 200) * sd
+            return math.exp(middle + mean + math.copysign(math.hypot(away, extra), away))
+
+        return replace(
+            self,
+            point=math.exp(middle + mean),
+            intervals={
+                level: (moved(low, level), moved(high, level))
+                for level, (low, high) in self.intervals.items()
+            },
+            sd_log=math.hypot(self.sd_log, sd),
         )
 
 
@@ -190,21 +212,32 @@ class Fit:
 
     def backtest_rows(self) -> list[dict[str, Any]]:
         """Back-test as JSON rows: rungs fitted, compute hidden, ratio, predicted and observed
-        loss, predicted sd of log loss, and residual over sd (with the drift)."""
+        loss, its intervals, predicted sd of log loss, and residual over sd (with the drift)."""
         if self.backtest is None:
             return []
-        rows = [
-            {
-                "rungs": entry.residual.cut,
-                "compute_flops": math.exp(entry.residual.log_compute),
-                "ratio": math.exp(entry.residual.horizon),
-                "predicted": math.exp(entry.residual.predicted),
-                "observed": math.exp(entry.residual.observed),
-                "sd_log": abs(entry.residual.error / entry.z) if entry.z else entry.residual.sd,
-                "z": entry.z,
-            }
-            for entry in self.backtest.scored
-        ]
+        rows = []
+        for entry in self.backtest.scored:
+            residual = entry.residual
+            sd = abs(residual.error / entry.z) if entry.z else residual.sd
+            spread = {level: sd * NormalDist().inv_cdf(0.5 + level / 200) for level in LEVELS}
+            rows.append(
+                {
+                    "rungs": residual.cut,
+                    "compute_flops": math.exp(residual.log_compute),
+                    "ratio": math.exp(residual.horizon),
+                    "predicted": math.exp(residual.predicted),
+                    "observed": math.exp(residual.observed),
+                    "intervals": {
+                        str(level): [
+                            math.exp(residual.predicted - half),
+                            math.exp(residual.predicted + half),
+                        ]
+                        for level, half in spread.items()
+                    },
+                    "sd_log": sd,
+                    "z": entry.z,
+                }
+            )
         result: list[dict[str, Any]] = rounded(rows)
         return result
 
@@ -214,10 +247,8 @@ def fit(table: RunTable, prior: Prior = LEARNED) -> Fit:
 
     Raises UserError if the table mixes groups (`RunTable.where` picks one).
     """
+    table.check_one_group()
     rows = table.fitted
-    groups = sorted({row.group for row in rows if row.group is not None})
-    if len(groups) > 1:
-        raise UserError(f"the table mixes groups {groups}: fit one with `table.where(group)`")
     rungs = gather(rows) if rows else None
     reasons = reasons_of_runs(rows, rungs)
     if rungs is None or len(rungs) < MIN_RUNGS:

@@ -52,6 +52,12 @@ class RunTable:
         """The rows a law may see: eligible and not a target."""
         return tuple(row for row in self.rows if row.eligible and not row.target)
 
+    def check_one_group(self) -> None:
+        """Raises UserError if the fitted rows are of several groups."""
+        groups = sorted({row.group for row in self.fitted if row.group is not None})
+        if len(groups) > 1:
+            raise UserError(f"the table mixes groups {groups}: fit one with `table.where(group)`")
+
     def where(self, group: str) -> RunTable:
         """The rows of one group. Raises UserError if there is none."""
         rows = tuple(row for row in self.rows if row.group == group)

@@ -195,7 +195,16 @@ def show_fit(console: Console, fitted: Fit) -> None:
         console.print(f"  {code.value}: {code.text}")
 
 
-def show_answer(console: Console, found: Answer) -> None:
+def show_answer(console: Console, answers: Sequence[tuple[str, Answer]], verdict: str) -> None:
+    """One or several groups (name and answer), and the verdict over all."""
+    for name, found in answers:
+        if name:
+            console.rule(f"group {name}: {found.verdict}")
+        _show_group(console, found)
+    console.print(f"verdict: {verdict}")
+
+
+def _show_group(console: Console, found: Answer) -> None:
     from foresight.views.planning import show_recommended
 
     for remark in found.table.remarks:
@@ -221,7 +230,12 @@ def show_answer(console: Console, found: Answer) -> None:
     sized = [found.recommended(one.compute_flops) for one in found.forecasts]
     if any(sized):
         show_recommended(console, [one for one in sized if one])
-    console.print(f"verdict: {found.verdict}")
+    if found.planned is not None and found.planned.excess is not None:
+        mean, sd = found.planned.excess
+        console.print(
+            f"  N = {found.planned.params:.3g}, D = {found.planned.tokens:.3g}: "
+            f"{100 * mean:.1f} +- {100 * sd:.1f} % above the best run of its compute (L(N, D))"
+        )
 
 
 def show_forecasts(console: Console, forecasts: Sequence[Forecast]) -> None:
