@@ -1,8 +1,8 @@
 """Posterior of one law, on a grid that zooms in, its evidence, and its predictive draws.
 
 Likelihood (design/recipe.md section 6, point 2): the mean log loss of rung i is Student-t with
-4 degrees of freedom about the law, with variance sigma_i^2 / seeds_i + jitter^2 + ageing_i^2: the
-measured seed noise; a free "recipe jitter" that all seeds of a rung share; and `AGEING` per
+4 degrees of freedom about the law, with variance sigma_i^2 / seeds_i + jitter_i^2: the measured
+seed noise, and a free "recipe jitter" that all seeds of a rung share. It grows by `AGEING` per
 e-fold of compute below the largest rung, because laws are approximations and a forecast of larger
 runs should listen to the upper rungs.
 
@@ -42,8 +42,8 @@ Array = NDArray[np.float64]
 DRAWS = 2000
 JITTER_SCALE = 0.005
 JITTERS = np.geomspace(3e-4, 0.04, 6)
-AGEING = 0.0015
-"""Departure of the rungs from any law, in log loss per e-fold below the largest."""
+AGEING = 0.3
+"""Growth of the jitter per e-fold of compute below the largest rung, in units of the jitter."""
 SLOPE_RANGE, FLOOR_RANGE = (2e-3, 1.0), (1e-3, 0.995)
 OFFSET_RANGE, FADE_RANGE = (1 / 30, 30.0), (2e-3, 1.0)
 """C0 in units of the smallest rung; the excess at the smallest rung as a share of the loss."""
@@ -268,8 +268,8 @@ def _likelihood(theta: Array, rungs: Rungs, delta: Array) -> tuple[Array, Array,
 
 def _chunk_likelihood(theta: Array, rungs: Rungs, delta: Array) -> tuple[Array, Array, Array]:
     residual = (rungs.y - shape(theta, delta))[:, None, :]  # (k, 1, R)
-    ageing = AGEING * (delta[-1] - delta)
-    variance = rungs.variance + ageing**2 + JITTERS[:, None] ** 2  # (T, R)
+    ageing = 1.0 + (AGEING * (delta[-1] - delta)) ** 2
+    variance = rungs.variance + JITTERS[:, None] ** 2 * ageing  # (T, R)
     precision = 1.0 / variance
     half_precision = 0.5 * precision
     level = residual[:, 0] @ (precision / precision.sum(axis=1, keepdims=True)).T

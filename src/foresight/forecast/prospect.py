@@ -152,9 +152,8 @@ class Prospect:
         left = np.clip(place.astype(int), 0, GRID - 2)
         losses = curves[:, left] + (curves[:, left + 1] - curves[:, left]) * (place - left)
         variance = self.noise.variance(design.x) / np.array(design.seeds, dtype=np.float64)
-        if len(design.x):
-            variance = variance + (AGEING * (design.x[-1] - design.x)) ** 2
-        scatter = np.sqrt(variance + jitter[:, None] ** 2)
+        below = design.x.max(initial=-math.inf) - design.x
+        scatter = np.sqrt(variance + jitter[:, None] ** 2 * (1.0 + (AGEING * below) ** 2))
         seen = losses + scatter * noise[:, : len(left)]
         law = _residual_variance(
             seen, curves[:, -1], design.x, scatter.mean(axis=0), self.fitted is not None
