@@ -6,7 +6,8 @@ estimand is |log(predicted / observed)|; medians are over families that every me
 
 Methods: `ours`; `least squares`: a C^-b + c on the frontier; `chinchilla`: L(N, D) =
 E + A N^-alpha + B D^-beta over all shown runs, Huber loss (1e-3) on log loss, L-BFGS from a
-grid of starts (Hoffmann et al. 2022, approach 3), at the target's N and D.
+grid of starts (Hoffmann et al. 2022, approach 3), at the target's N and D; `PyPI chinchilla`: the
+package of that name with its defaults, where it is installed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import math
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -113,6 +115,28 @@ def chinchilla(rows: list[Row], target: FrontierPoint) -> float | None:
     )
 
 
+def pypi_chinchilla(rows: list[Row], target: FrontierPoint) -> float | None:
+    """Prediction of L(N, D) by the `chinchilla` package with its own loss; None: not installed."""
+    sized = [row for row in rows if row.params and row.tokens]
+    if len(sized) < 5 or not target.params or not target.tokens:
+        return None
+    try:
+        from chinchilla import Chinchilla
+    except ImportError:
+        return None
+    grid = {
+        "E": np.linspace(0.5, 2.5, 3), "a": np.linspace(1, 10, 3), "b": np.linspace(1, 10, 3),
+        "alpha": np.linspace(0.1, 0.7, 3), "beta": np.linspace(0.1, 0.7, 3),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        model = Chinchilla(folder, param_grid=grid, log_level=50)
+        for row in sized:
+            model.database.append(N=row.params, D=row.tokens, loss=row.loss)
+        model.fit(parallel=False)
+    predicted = float(model.predict_loss(target.params, target.tokens))
+    return predicted if math.isfinite(predicted) and predicted > 0 else None
+
+
 def prior_without(source: str) -> Prior:
     """The prior learned from every source but one."""
     learned = json.loads(WHERE.read_text())
@@ -151,6 +175,7 @@ def back_test(family: Family, k: int) -> Case | None:
             "ours": error(forecast.point),
             "least squares": error(least_squares(points, target.compute_flops)),
             "chinchilla": error(chinchilla(rows, target)),
+            "PyPI chinchilla": error(pypi_chinchilla(rows, target)),
         },
         half_width_90=math.log(high / low) / 2,
         inside_90=low <= target.loss <= high,
@@ -179,7 +204,7 @@ def main() -> int:
               f"{case.verdict:9} {case.trap or ''}")  # fmt: skip
     for k in FACTORS:
         clean = [case for case in cases if case.k == k and case.trap is None]
-        for name in ("ours", "least squares", "chinchilla"):
+        for name in ("ours", "least squares", "chinchilla", "PyPI chinchilla"):
             errors = [abs(e) for case in clean if (e := case.errors[name]) is not None]
             if errors:
                 print(f"k = {k}: {name:14} median |error| {100 * np.median(errors):.2f} % "
