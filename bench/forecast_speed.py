@@ -19,9 +19,9 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-from foresight.forecast import answer, read_table
+from foresight.forecast import answer, read_table  # noqa: E402
 
 LIMITS = {100: 3.0, 2000: 30.0}
 IMPORT_LIMIT = 0.5
