@@ -12,22 +12,28 @@ from typing import Any
 from rich.console import Console
 
 from foresight.experiment import Experiment
-from foresight.forecast import Report, verify
+from foresight.forecast import Reference, Report, TrainingLog, Watch, answer, verify
+from foresight.forecast.band import MIN_CURVES
 from foresight.forecast.registration import read_chain
 from foresight.recipe import Recipe
+from foresight.report.fit_plot import write_fit_plot
 from foresight.report.page import write_page
-from foresight.runs import write_json
+from foresight.report.scoreboard import write_scoreboard
+from foresight.runs import Run, write_json
 from foresight.views import show_fit, show_forecasts, show_pictures, watching
+from foresight.views.watch import show_look
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the demo found; `holds` is the verdict of `foresight verify`."""
+    """What the demo found; `holds` is the verdict of `foresight verify`, `alarms` what the watch
+    of each target raised."""
 
     directory: Path
     page: Path
     verification: Report
     pictures: dict[str, Any] | None
+    alarms: dict[str, list[str]]
     seconds: dict[str, float]
 
     @property
@@ -41,6 +47,7 @@ class Outcome:
             "holds": self.holds,
             "scores": [asdict(score) for score in self.verification.scores],
             "pictures": self.pictures,
+            "alarms": self.alarms,
             "seconds": self.seconds,
         }
 
@@ -71,11 +78,27 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         with clock.phase("picture questions"):
             pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])
             show_pictures(console, pictures)
+    with clock.phase("the targets against their predicted curves"):
+        alarms = {
+            run.path.name: _watched(run, console) for run in experiment.targets[: len(trained)]
+        }
     with clock.phase("verification"):
         verification = verify(directory)
     write_json(directory / "seconds.json", clock.seconds)
     page = write_page(directory)
-    return Outcome(directory, page, verification, pictures, clock.seconds)
+    write_fit_plot(answer(experiment.table(), recipe.ladder.targets), page.with_name("fit.html"))
+    write_scoreboard([directory], page.with_name("scoreboard.html"))
+    return Outcome(directory, page, verification, pictures, alarms, clock.seconds)
+
+
+def _watched(run: Run, console: Console) -> list[str]:
+    """Kinds of the alarms that `foresight watch` would have raised."""
+    reference = Reference.registered(Reference.registration_of(run.path).path)
+    if len(reference.curves) < MIN_CURVES:
+        return []
+    look = Watch(reference).look(TrainingLog.read(run.metrics_path))
+    show_look(console, look)
+    return [alarm.kind for alarm in look.alarms]
 
 
 class _Clock:

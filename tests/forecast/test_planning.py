@@ -100,6 +100,10 @@ def test_a_simulated_ladder_is_the_same_each_time_and_differs_between_truths(
     assert after_pilot.simulate(design, 1) != first
 
 
+def test_every_truth_is_simulated_once() -> None:
+    assert sorted(planning.TRUTH_ORDER) == list(range(planning.TRUTHS))
+
+
 def test_truths_spread_over_what_is_thought_possible(before: Prospect) -> None:
     losses, jitter = before.log_losses(np.log([TARGET / 100, TARGET]))
     fall = losses[:, 0] - losses[:, 1]

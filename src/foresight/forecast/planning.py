@@ -47,7 +47,7 @@ CONTENDERS, ROUNDS, GAIN = 5, 8, 0.01
 until a round gains less than this share, or so many rounds."""
 HEATS, FINALISTS = 3, 3
 """Contenders are simulated on so many truths; so many of the best go on to `TRUTHS`."""
-TRUTH_ORDER = (1, 4, 6, 0, 2, 3, 5, 7)
+TRUTH_ORDER = (2, 6, 10, 0, 4, 8, 1, 3, 5, 7, 9, 11)
 """The first `HEATS` are a low, a middle and a high one."""
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Budgets of the curve, in units of the one given."""
