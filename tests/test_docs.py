@@ -1,0 +1,44 @@
+"""The page on forecasting works as it is written: its table, its commands, its Python."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from foresight.runs import read_json
+from tests.command import foresight
+
+PAGE = (Path(__file__).parents[1] / "docs" / "forecast.md").read_text()
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_from_table_to_scoreboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, _, table = blocks("csv")[0].partition("\n")
+    (tmp_path / name.removeprefix("# file: ")).write_text(table)
+    commands = [line for block in blocks("bash") for line in block.splitlines()]
+    assert len(commands) >= 6
+    for command in commands:
+        done = foresight(*shlex.split(command)[1:], cwd=tmp_path)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert (tmp_path / "runs.forecast.svg").exists() and (tmp_path / "scoreboard.html").exists()
+    assert read_json(tmp_path / "predictions" / "0001-my-7b.json")["name"] == "my-7b"
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("python")[0], {})
+    assert capsys.readouterr().out.startswith("forecast 2.27")
+
+
+def test_verbs_and_options_that_the_page_names_exist() -> None:
+    shown = " ".join(PAGE.split())
+    for verb in ("design", "register", "watch", "capability", "trend", "map", "fit"):
+        text = foresight(verb, "--help").stdout
+        for command in re.findall(rf"`foresight {verb} [^`]*`", shown):
+            for option in re.findall(r"--[a-z0-9-]+", command):
+                assert option in text, f"{verb} {option}"
