@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -51,6 +51,11 @@ bench-forecast: .venv/.forecast-peers
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/forecast_simulated.py --draws 300 --faulty 50 --processes 2
 	$(BIN)/python bench/forecast_speed.py
+
+# Promised against realised intervals of designed ladders; alarms of the watch on simulated runs.
+bench-plans: .venv/.dev
+	$(BIN)/python bench/planning.py
+	$(BIN)/python bench/watch.py
 
 # The priors of the forecaster from the same tables; writes bench/forecast_priors.json.
 learn-priors: .venv/.dev
