@@ -1,9 +1,9 @@
 """Do designed ladders keep their promise? Promised against realised width of the 95 % interval.
 
-Truths and their roughness are drawn from the priors; a pilot of four rungs is trained (simulated), `plan_ladder` plans
-the rest of the budget, the planned runs are simulated under the truth, and the table is fitted as
-any is. The estimand is the ratio of realised to promised half-width, geometric mean over truths;
-beside it the same for the plain ladder (equal spacing, one seed) of the same budget.
+Truths and their roughness are drawn from the priors; a pilot of four rungs is trained (simulated),
+`plan_ladder` plans the rest of the budget, the planned runs are simulated under the truth, and the
+table is fitted as any is. The estimand is the ratio of realised to promised half-width, a geometric
+mean over truths; beside it the same for the plain ladder (equal spacing, one seed).
 """
 
 from __future__ import annotations
