@@ -1,4 +1,4 @@
-"""Posterior of one law, on a grid that zooms in, its evidence, and its predictive draws.
+"""Posterior of one law on a grid that closes in on its mass, its evidence, predictive draws.
 
 Likelihood (design/recipe.md section 6, point 2): the mean log loss of rung i is Student-t with
 4 degrees of freedom about the law, with variance sigma_i^2 / seeds_i + jitter_i^2: the measured
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.forecast.draws import normal, student4, uniform
+from foresight.forecast.grid import settle
 from foresight.forecast.law import (
     FADE,
     FADE_EXPONENT,
@@ -42,15 +43,14 @@ Array = NDArray[np.float64]
 DRAWS = 2000
 JITTER_SCALE = 0.005
 JITTERS = np.geomspace(3e-4, 0.04, 6)
+SEARCH_JITTERS = JITTERS[1::2]
+"""Those with which the grid is sought: three are enough to see where the mass is."""
 AGEING = 0.3
 """Growth of the jitter per e-fold of compute below the largest rung, in units of the jitter."""
 SLOPE_RANGE, FLOOR_RANGE = (2e-3, 1.0), (1e-3, 0.995)
 OFFSET_RANGE, FADE_RANGE = (1 / 30, 30.0), (2e-3, 1.0)
 """C0 in units of the smallest rung; the excess at the smallest rung as a share of the loss."""
 FADE_EXPONENTS = (0.4, 1.2)
-POINTS = (16, 12, 6)
-"""Grid points of the slope, of the floor, and of offset or fading excess."""
-ZOOMS = 2
 REWEIGHTINGS = 3
 """Steps towards the mode of the level under the Student-t likelihood."""
 CHUNK = 20_000
@@ -94,138 +94,98 @@ def spread_points() -> Array:
     return uniform(DRAWS, 7)
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """Grid of the parameters: one axis each; a term that the form lacks has the one value 0."""
-
-    slopes: Array
-    floors: Array
-    offsets: Array
-    fades: Array
-    fade_exponents: Array
-
-    @classmethod
-    def wide(cls, form: Form, smallest: float) -> _Axes:
-        """`smallest` = C_min / C_centre. Fades are of the smallest rung here."""
-        nothing = np.zeros(1)
-        return cls(
-            np.geomspace(*SLOPE_RANGE, POINTS[0]),
-            np.linspace(*FLOOR_RANGE, POINTS[1]) if form.floor else nothing,
-            np.geomspace(*OFFSET_RANGE, POINTS[2]) * smallest if form.offset else nothing,
-            np.geomspace(*FADE_RANGE, POINTS[2]) if form.fading else nothing,
-            np.array(FADE_EXPONENTS) if form.fading else nothing,
-        )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(len(axis) for axis in (
-            self.slopes, self.floors, self.offsets, self.fades, self.fade_exponents,
-        ))  # fmt: skip
-
-    def zoom(self, form: Form, mass: Array) -> _Axes:
-        """The part of each axis that holds its mass; `mass` (points,)."""
-        cells = mass.reshape(self.shape)
-
-        def marginal(axis: int) -> Array:
-            return np.asarray(cells.sum(axis=tuple(i for i in range(5) if i != axis)))
-
-        return _Axes(
-            np.geomspace(*_support(self.slopes, marginal(SLOPE)), POINTS[0]),
-            np.linspace(*_support(self.floors, marginal(FLOOR_SHARE)), POINTS[1])
-            if form.floor
-            else self.floors,
-            np.geomspace(*_support(self.offsets, marginal(OFFSET_RATIO)), POINTS[2])
-            if form.offset
-            else self.offsets,
-            np.geomspace(*_support(self.fades, marginal(FADE)), POINTS[2])
-            if form.fading
-            else self.fades,
-            self.fade_exponents,
-        )
-
-    def theta(self, delta_bottom: float) -> Array:
-        """Every grid point as theta (k, 5), fades taken from the smallest rung to the centre."""
-        mesh = np.meshgrid(self.slopes, self.floors, self.offsets, self.fades,
-                           self.fade_exponents, indexing="ij")  # fmt: skip
-        theta = np.stack([axis.ravel() for axis in mesh], axis=1)
-        theta[:, FADE] *= np.exp(theta[:, FADE_EXPONENT] * delta_bottom)
-        return theta
-
-    def log_cell(self, form: Form) -> float:
-        """ln of the prior mass that a cell has by its size, where the prior is uniform in the
-        axis; for slope and floor its volume (their prior is a density, see `_log_prior`)."""
-        result = math.log(_log_step(self.slopes))
-        if form.floor:
-            result += math.log(float(self.floors[1] - self.floors[0]))
-        if form.offset:
-            result += math.log(
-                _log_step(self.offsets) / math.log(OFFSET_RANGE[1] / OFFSET_RANGE[0])
-            )
-        if form.fading:
-            result += math.log(_log_step(self.fades) / math.log(FADE_RANGE[1] / FADE_RANGE[0]))
-            result -= math.log(len(FADE_EXPONENTS))
-        return result
-
-
-def _log_step(axis: Array) -> float:
-    return float(np.log(axis[1] / axis[0]))
-
-
-def _support(axis: Array, mass: Array) -> tuple[float, float]:
-    """The part of an axis that holds all but 1e-4 of the mass, and one cell more either way."""
-    total = np.cumsum(mass) / mass.sum()
-    first = int(np.searchsorted(total, 5e-5))
-    last = int(np.searchsorted(total, 1 - 5e-5))
-    return float(axis[max(first - 1, 0)]), float(axis[min(last + 1, len(axis) - 1)])
-
-
 def fit_posterior(form: Form, rungs: Rungs, prior: Prior = LEARNED) -> Posterior:
     """Posterior of `form` given the rungs; deterministic.
 
-    The axes of `theta` start wide and close in on the mass, `ZOOMS` times; given theta and jitter
-    the level is normal about its mode (Laplace). Draws are taken by systematic resampling of the
-    cells and spread evenly inside them.
+    A grid turns and closes in on the mass (`grid`), once for each exponent of the fading excess;
+    given theta and jitter the level is normal about its mode (Laplace). Draws are taken by
+    systematic resampling of the cells and spread evenly inside them.
     """
     assert len(rungs) >= 2, "a law needs two rungs"
     centre = float(rungs.x.mean())
-    delta = rungs.x - centre
-    bottom = float(delta[0])
-    axes = _Axes.wide(form, math.exp(bottom))
-    for zoom in range(ZOOMS + 1):
-        theta = axes.theta(bottom)
-        log_mass, levels, widths = _likelihood(theta, rungs, delta)
-        log_mass += _log_prior(form, prior, theta, float(delta[-1]))[:, None] + axes.log_cell(form)
-        highest = float(log_mass.max())
-        mass = np.exp(log_mass - highest)
-        if zoom < ZOOMS:
-            axes = axes.zoom(form, mass.sum(axis=1))
+    parts = [_Part(form, m, rungs, prior) for m in (FADE_EXPONENTS if form.fading else (1.0,))]
+    log_mass = np.concatenate([part.log_mass.ravel() for part in parts])
+    log_mass -= math.log(len(parts))
+    highest = float(log_mass.max())
+    total = np.cumsum(np.exp(log_mass - highest))
+    positions = (np.arange(DRAWS) + 0.5) / DRAWS * total[-1]
+    cells = np.minimum(np.searchsorted(total, positions), len(total) - 1)
+    first = np.searchsorted(cells, parts[0].log_mass.size)
     inside = spread_points()
-    positions = (np.arange(DRAWS) + 0.5) / DRAWS * mass.sum()
-    cells = np.minimum(np.searchsorted(np.cumsum(mass.ravel()), positions), mass.size - 1)
-    point, jitter = np.unravel_index(cells, mass.shape)
-    level = levels[point, jitter] + widths[point, jitter] * normal(inside[:, 3])
-    return Posterior(
-        form,
-        centre,
-        _spread(form, axes, theta[point], inside - 0.5),
-        level,
-        JITTERS[jitter],
-        highest + math.log(float(mass.sum())),
-    )
+    draws = [parts[0].draws(cells[:first], inside[:first])]
+    if len(parts) > 1:
+        draws.append(parts[1].draws(cells[first:] - parts[0].log_mass.size, inside[first:]))
+    theta, level, jitter = (np.concatenate(column) for column in zip(*draws, strict=True))
+    return Posterior(form, centre, theta, level, jitter, highest + math.log(float(total[-1])))
 
 
-def _spread(form: Form, axes: _Axes, theta: Array, inside: Array) -> Array:
-    """Draws moved from their grid points to evenly spread places in their cells."""
-    theta = theta.copy()
-    theta[:, SLOPE] *= np.exp(inside[:, 0] * _log_step(axes.slopes))
-    if form.floor:
-        theta[:, FLOOR_SHARE] += inside[:, 1] * (axes.floors[1] - axes.floors[0])
-        theta[:, FLOOR_SHARE] = np.clip(theta[:, FLOOR_SHARE], 1e-6, 1 - 1e-6)
-    if form.offset:
-        theta[:, OFFSET_RATIO] *= np.exp(inside[:, 2] * _log_step(axes.offsets))
-    if form.fading:
-        theta[:, FADE] *= np.exp(inside[:, 2] * _log_step(axes.fades))
-    return theta
+class _Part:
+    """Posterior mass of `form` with one exponent of the excess, on a settled grid.
+
+    The grid's coordinates are ln slope, logit floor and ln of offset or excess in units of the
+    smallest rung, those that the form has. `log_mass` (cells, jitters).
+    """
+
+    def __init__(self, form: Form, fade_exponent: float, rungs: Rungs, prior: Prior) -> None:
+        self.form, self.fade_exponent, self.prior = form, fade_exponent, prior
+        self.rungs, self.delta = rungs, rungs.x - rungs.x.mean()
+        box = [_log(SLOPE_RANGE)]
+        box += [_logit(FLOOR_RANGE)] if form.floor else []
+        box += [_log(OFFSET_RANGE)] if form.offset else []
+        box += [_log(FADE_RANGE)] if form.fading else []
+        self.box = np.array(box)
+        self.grid = settle(
+            self.box, lambda points: _sum_exp(self._evaluate(points, SEARCH_JITTERS)[0])
+        )
+        log_mass, self.levels, self.widths = self._evaluate(self.grid.points(), JITTERS)
+        self.log_mass = log_mass + self.grid.log_cell
+
+    def theta(self, points: Array) -> Array:
+        """theta (n, 5) at points (n, d)."""
+        theta = np.zeros((len(points), 5))
+        theta[:, SLOPE] = np.exp(points[:, 0])
+        theta[:, FADE_EXPONENT] = self.fade_exponent
+        if self.form.floor:
+            theta[:, FLOOR_SHARE] = np.clip(1 / (1 + np.exp(-points[:, 1])), 1e-6, 1 - 1e-6)
+        if self.form.offset:
+            theta[:, OFFSET_RATIO] = np.exp(points[:, 2] + self.delta[0])
+        if self.form.fading:
+            theta[:, FADE] = np.exp(points[:, 2] + self.fade_exponent * self.delta[0])
+        return theta
+
+    def _evaluate(self, points: Array, jitters: Array) -> tuple[Array, Array, Array]:
+        """Log density times the jitter's prior, level and its sd, each (n, jitters)."""
+        theta = self.theta(points)
+        log_density, level, width = _likelihood(theta, self.rungs, self.delta, jitters)
+        log_prior = _log_prior(self.form, self.prior, theta, float(self.delta[-1]))
+        if self.form.floor:  # the prior is per unit of the floor, the grid per unit of its logit
+            log_prior += np.log(theta[:, FLOOR_SHARE]) + np.log1p(-theta[:, FLOOR_SHARE])
+        if len(self.box) == 3:
+            log_prior -= math.log(self.box[2, 1] - self.box[2, 0])
+        outside = ((points < self.box[:, 0]) | (points > self.box[:, 1])).any(axis=1)
+        log_prior[outside] = -1e9
+        return log_density + log_prior[:, None], level, width
+
+    def draws(self, cells: NDArray[np.int64], inside: Array) -> tuple[Array, Array, Array]:
+        """Theta, level and jitter of cells of `log_mass`, moved evenly inside their cells."""
+        point, jitter = np.unravel_index(cells, self.log_mass.shape)
+        within = (inside[:, : len(self.box)] - 0.5) @ self.grid.edges.T
+        level = self.levels[point, jitter] + self.widths[point, jitter] * normal(inside[:, 3])
+        return self.theta(self.grid.points()[point] + within), level, JITTERS[jitter]
+
+
+def _log(bounds: tuple[float, float]) -> tuple[float, float]:
+    return math.log(bounds[0]), math.log(bounds[1])
+
+
+def _logit(bounds: tuple[float, float]) -> tuple[float, float]:
+    return math.log(bounds[0] / (1 - bounds[0])), math.log(bounds[1] / (1 - bounds[1]))
+
+
+def _sum_exp(values: Array) -> Array:
+    """ln of the sum of exp over the last axis."""
+    highest = values.max(axis=-1, keepdims=True)
+    return np.asarray(highest[..., 0] + np.log(np.exp(values - highest).sum(axis=-1)))
 
 
 def _log_prior(form: Form, prior: Prior, theta: Array, delta_top: float) -> Array:
@@ -254,22 +214,26 @@ def _log_prior(form: Form, prior: Prior, theta: Array, delta_top: float) -> Arra
     return np.asarray(result)
 
 
-def _likelihood(theta: Array, rungs: Rungs, delta: Array) -> tuple[Array, Array, Array]:
+def _likelihood(
+    theta: Array, rungs: Rungs, delta: Array, jitters: Array
+) -> tuple[Array, Array, Array]:
     """Log likelihood with the level integrated out, times the jitter's prior; mode and sd of the
     level; each (k, jitters)."""
-    size = max(CHUNK // (len(delta) * len(JITTERS)), 1)
+    size = max(CHUNK // (len(delta) * len(jitters)), 1)
     parts = [
-        _chunk_likelihood(theta[start : start + size], rungs, delta)
+        _chunk_likelihood(theta[start : start + size], rungs, delta, jitters)
         for start in range(0, len(theta), size)
     ]
     mass, level, width = (np.concatenate(column) for column in zip(*parts, strict=True))
     return mass, level, width
 
 
-def _chunk_likelihood(theta: Array, rungs: Rungs, delta: Array) -> tuple[Array, Array, Array]:
+def _chunk_likelihood(
+    theta: Array, rungs: Rungs, delta: Array, jitters: Array
+) -> tuple[Array, Array, Array]:
     residual = (rungs.y - shape(theta, delta))[:, None, :]  # (k, 1, R)
     ageing = 1.0 + (AGEING * (delta[-1] - delta)) ** 2
-    variance = rungs.variance + JITTERS[:, None] ** 2 * ageing  # (T, R)
+    variance = rungs.variance + jitters[:, None] ** 2 * ageing  # (T, R)
     precision = 1.0 / variance
     half_precision = 0.5 * precision
     level = residual[:, 0] @ (precision / precision.sum(axis=1, keepdims=True)).T
@@ -283,7 +247,7 @@ def _chunk_likelihood(theta: Array, rungs: Rungs, delta: Array) -> tuple[Array, 
     curvature = np.maximum(curvature, 0.25 * precision.sum(axis=1))
     log_density = -2.5 * np.log1p(squared).sum(axis=2) - 0.5 * np.log(variance).sum(axis=1)
     log_density += len(delta) * math.log(0.375 * math.sqrt(2.0)) - 0.5 * np.log(curvature)
-    spacing = _log_step(JITTERS)
+    spacing = math.log(jitters[1] / jitters[0])
     half_normal = math.log(2.0 / math.sqrt(2.0 * math.pi) / JITTER_SCALE)
-    prior_jitter = half_normal - 0.5 * (JITTERS / JITTER_SCALE) ** 2 + np.log(JITTERS * spacing)
+    prior_jitter = half_normal - 0.5 * (jitters / JITTER_SCALE) ** 2 + np.log(jitters * spacing)
     return log_density + prior_jitter, level, 1.0 / np.sqrt(curvature)
