@@ -4,7 +4,7 @@ Exponent and floor are learned from public ladders by type-II maximum likelihood
 Bayes; Efron & Morris 1975): the marginal likelihood of every ladder, cut at 1, 1/10 and 1/100 of
 its largest compute and averaged within its source, over a grid of priors. `make learn-priors`
 computes them, and once more without each source: the benchmark scores a ladder only with the
-prior that has not seen its source. They hardly differ (exponent .134-.145, floor .58 of the loss).
+prior that has not seen its source. They hardly differ (exponent .133-.144, floor .58 of the loss).
 
 Nothing here has units: the exponent is a pure number, the floor a share of the loss at the
 largest rung.
@@ -23,7 +23,7 @@ class Prior:
     public ladder of losses falls without a floor over several decades: there it must be earned."""
 
     exponent_median: float = 0.137
-    exponent_sd_log: float = 0.25
+    exponent_sd_log: float = 0.24
     floor_alpha: float = 5.8
     floor_beta: float = 4.2
     free_exponent_median: float = 0.07
