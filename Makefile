@@ -49,7 +49,7 @@ bench: .venv/.peers
 # The forecaster on public ladders beside the usual fits (reads ../shared/data/scaling).
 bench-forecast: .venv/.forecast-peers
 	$(BIN)/python bench/forecast.py
-	$(BIN)/python bench/forecast_simulated.py --draws 300 --faulty 50 --processes 2
+	$(BIN)/python bench/forecast_simulated.py --draws 300 --plain 100 --faulty 50 --processes 2
 	$(BIN)/python bench/forecast_speed.py
 
 # Promised against realised intervals of designed ladders; alarms of the watch on simulated runs.

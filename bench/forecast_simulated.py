@@ -146,13 +146,14 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--draws", type=int, default=1000, help="families, and plain ladders")
+    parser.add_argument("--draws", type=int, default=1000, help="families")
+    parser.add_argument("--plain", type=int, default=200, help="plain ladders")
     parser.add_argument("--faulty", type=int, default=100, help="ladders of each fault")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
-    counts = {"family": wanted.draws, "plain": wanted.draws} | dict.fromkeys(FAULTS, wanted.faulty)
+    counts = {"family": wanted.draws, "plain": wanted.plain} | dict.fromkeys(FAULTS, wanted.faulty)
     jobs = [(kind, wanted.seed + i) for kind, n in counts.items() for i in range(n)]
     with ProcessPoolExecutor(wanted.processes) as pool:
         found = list(track(pool.map(simulate, jobs, chunksize=4), total=len(jobs),
