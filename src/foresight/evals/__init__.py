@@ -1,0 +1,1 @@
+"""Examinations: tasks, protocols, records, and what may be concluded from them."""
