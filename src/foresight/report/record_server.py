@@ -1,0 +1,142 @@
+"""A small server of evaluation records for the browser of this machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from foresight.errors import UserError
+from foresight.report.record_index import RecordIndex, record_files
+from foresight.report.record_page import live_page, picture
+from foresight.report.record_query import Query, Result, locate, record_json, row_json, run
+
+PAGE_ROWS = 500
+"""Rows of one answer at most."""
+_KEPT = 16
+"""Results kept, so that scrolling and going back need no new search."""
+
+
+class Viewer:
+    """The index behind the pages; made anew when a page is loaded and a file has changed."""
+
+    def __init__(self, paths: Sequence[Path], progress: Callable[[int], None]) -> None:
+        self.paths = tuple(paths)
+        self._lock = threading.Lock()
+        self._state = self._stat()
+        self.index = RecordIndex.open(self.paths, progress)
+        self._results: dict[Query, Result] = {}
+
+    def page(self) -> str:
+        with self._lock:
+            if (state := self._stat()) != self._state:
+                self.index, self._state = RecordIndex.open(self.paths), state
+                self._results.clear()
+            return live_page(self.index, ", ".join(map(str, self.paths)))
+
+    def rows(self, words: dict[str, str]) -> dict[str, Any]:
+        """A page of the result: `start` and `count` say which. Raises UserError."""
+        query = Query.read(words)
+        start, count = (_whole(words, name) for name in ("start", "count"))
+        with self._lock:
+            index, result = self.index, self._results.get(query)
+            if result is None:
+                while len(self._results) >= _KEPT:
+                    del self._results[next(iter(self._results))]
+                result = self._results[query] = run(index, query)
+        page = slice(start, start + min(count, PAGE_ROWS))
+        pairs = zip(result.rows[page].tolist(), result.others[page].tolist(), strict=True)
+        found: dict[str, Any] = {
+            "summary": result.summary,
+            "rows": [row_json(index, *pair) for pair in pairs],
+        }
+        if "item" in words:
+            found["place"] = locate(index, result, words)
+        return found
+
+    def record(self, words: dict[str, str]) -> dict[str, Any]:
+        """The whole record of `row`. Raises UserError."""
+        index, row = self.index, _whole(words, "row")
+        if row >= index.size:
+            raise UserError(f"row {row}: there are {index.size}, counted from 0")
+        return record_json(index, row)
+
+    def _stat(self) -> list[tuple[str, int, int]]:
+        files = [file for path in self.paths for file in record_files(path)]
+        stats = [(str(file), file.stat()) for file in files]
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def serve(viewer: Viewer, port: int) -> ThreadingHTTPServer:
+    """A server bound to 127.0.0.1, not yet serving; port 0 takes any that is free.
+
+    Raises UserError if the port is taken.
+    """
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, viewer))
+    except OSError as error:
+        raise UserError(f"port {port}: {error.strerror}; --port 0 takes any that is free") from None
+    server.daemon_threads = True
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET only."""
+
+    protocol_version = "HTTP/1.1"
+    # Many small answers on one connection: without it each waits for the last one's receipt.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def __init__(self, viewer: Viewer, *args: Any) -> None:
+        self.viewer = viewer
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        if host not in ("127.0.0.1", "localhost"):
+            # Another site's name that was pointed here must not read the records.
+            return self._send(403, "text/plain", b"ask for 127.0.0.1 or localhost")
+        url = urlsplit(self.path)
+        words = dict(parse_qsl(url.query, keep_blank_values=True))
+        try:
+            self._answer(url.path, words)
+        except UserError as error:
+            self._send(400, "text/plain", str(error).encode(errors="replace"))
+
+    def _answer(self, path: str, words: dict[str, str]) -> None:
+        if path == "/":
+            self._send(200, "text/html", self.viewer.page().encode())
+        elif path in ("/rows", "/record"):
+            value = self.viewer.rows(words) if path == "/rows" else self.viewer.record(words)
+            self._send(200, "application/json", json.dumps(value, allow_nan=False).encode())
+        elif path.startswith("/images/") and (
+            png := picture(self.viewer.index, path.removeprefix("/images/").removesuffix(".png"))
+        ):
+            self._send(200, "image/png", png)
+        else:
+            self._send(404, "text/plain", b"not here")
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the terminal belongs to the command."""
+
+
+def _whole(words: dict[str, str], name: str) -> int:
+    text = words.get(name, "")
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{name} {text!r}: must be a whole number, 0 or more")
+    return int(text)
