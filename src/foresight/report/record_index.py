@@ -124,7 +124,7 @@ class RecordIndex:
         return cls([Source(data.encode(), folder, "records", 0)])
 
     def line(self, row: int) -> bytes:
-        source, start, length = self._places[row, :3].tolist()
+        source, start, length = map(int, self._places[row, :3])
         return self.sources[source].line(start, length)
 
     def record(self, row: int) -> dict[str, Any]:
