@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import re
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ NUMBERS = ("sample", "score", "tokens", "weight", "margin")
 """Columns of numbers; nan where a record has none."""
 CELL = 200
 """Characters of an answer or a target that are listed and sorted by; the record has them all."""
+PLACE = 5
+"""Numbers of a row's place: source, first byte, bytes, and `spans` of the line."""
 LISTED = 5
 """Faulty lines that are named; the others are counted."""
 
@@ -88,10 +91,10 @@ class RecordIndex:
     ) -> None:
         self.sources = tuple(sources)
         built = _Builder(self.sources, progress)
-        keep = np.flatnonzero(np.array(built.alive, bool))
+        keep = np.flatnonzero(np.frombuffer(built.alive, np.bool_))
         self.size = len(keep)
         self.notes = built.notes()
-        self._places = np.array(built.places, np.int64).reshape(-1, 5)[keep]
+        self._places = np.array(built.places, np.int64).reshape(-1, PLACE)[keep]
         self.texts = {name: built.column(name, keep) for name in TEXTS}
         self.numbers = {
             name: np.array(built.numbers[name], np.float64)[keep] for name in NUMBERS
@@ -198,10 +201,11 @@ class _Builder:
 
     def __init__(self, sources: Sequence[Source], progress: Callable[[int], None]) -> None:
         self.sources = sources
-        self.places: list[tuple[int, int, int, int, int]] = []
-        self.alive: list[bool] = []
-        self.numbers: dict[str, list[float]] = {name: [] for name in NUMBERS}
-        self._codes: dict[str, list[int]] = {name: [] for name in TEXTS}
+        # Arrays, since millions of small objects would be walked by the garbage collector.
+        self.places = array("q")
+        self.alive = bytearray()
+        self.numbers = {name: array("d") for name in NUMBERS}
+        self._codes = {name: array("i") for name in TEXTS}
         self._values: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._rows: dict[str, int] = {}
         self._faults: list[str] = []
@@ -212,7 +216,8 @@ class _Builder:
         done = 0
         for number, source in enumerate(sources):
             for count, (start, line) in enumerate(_lines(source.data), start=1):
-                self._take(number, start, line, count)
+                if line.strip():
+                    self._take(number, start, line, count)
                 if count % 2000 == 0:
                     progress(done + start)
             done += len(source.data)
@@ -240,10 +245,11 @@ class _Builder:
         for name in TEXTS:
             text = target_text(record) if name == "target" else record[name]
             self._codes[name].append(-1 if text is None else self._code(name, text))
-        self._unknown.update(name for name in record if name not in FIELDS)
+        if len(record) > len(FIELDS):
+            self._unknown.update(name for name in record if name not in FIELDS)
         self._note_key(record["key"], record["model"], number)
-        self.places.append((number, start, len(line), *spans(line, record)))
-        self.alive.append(True)
+        self.places.extend((number, start, len(line), *spans(line, record)))
+        self.alive.append(1)
 
     def _code(self, name: str, text: str) -> int:
         values = self._values[name]
@@ -253,12 +259,12 @@ class _Builder:
 
     def _note_key(self, key: str, model: str, number: int) -> None:
         earlier = self._rows.get(key)
-        self._rows[key] = len(self.places)
+        self._rows[key] = len(self.alive)
         if earlier is None:
             return
-        source = self.sources[self.places[earlier][0]]
+        source = self.sources[self.places[PLACE * earlier]]
         if source.argument == self.sources[number].argument:
-            self.alive[earlier] = False
+            self.alive[earlier] = 0
             self._replaced += 1
         else:
             self._doubled.add(model)
@@ -272,7 +278,7 @@ class _Builder:
             for row, code in enumerate(codes.tolist()):
                 label = values[code]
                 if label in self._doubled:
-                    label += f" ({folders[self.places[row][0]]})"
+                    label += f" ({folders[self.places[PLACE * row]]})"
                 codes[row] = labels.setdefault(label, len(labels))
             values = tuple(labels)
         return Column(codes[keep], values)
@@ -293,12 +299,10 @@ class _Builder:
 
 
 def _lines(data: bytes | mmap.mmap) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of every line, the line break left out; blank lines are passed over."""
+    """Offset and bytes of every line, the line break left out."""
     start, size = 0, len(data)
     while start < size:
         end = data.find(b"\n", start)
         end = size if end < 0 else end
-        line = data[start:end]
-        if line.strip():
-            yield start, line
+        yield start, data[start:end]
         start = end + 1

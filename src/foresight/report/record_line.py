@@ -48,11 +48,12 @@ def parse(line: bytes) -> dict[str, Any]:
 
 def right_choice(record: Mapping[str, Any]) -> int | None:
     """Index of the right choice: the target is that index, or the choice itself."""
-    target, choices = record["target"], [str(choice).strip() for choice in record["choices"]]
+    target, choices = record["target"], record["choices"]
     if isinstance(target, int) and not isinstance(target, bool):
         return target if 0 <= target < max(len(choices), len(record["choice_logprobs"])) else None
-    if isinstance(target, str) and choices.count(target.strip()) == 1:
-        return choices.index(target.strip())
+    if isinstance(target, str) and choices:
+        same = [at for at, one in enumerate(choices) if str(one).strip() == target.strip()]
+        return same[0] if len(same) == 1 else None
     return None
 
 
@@ -61,7 +62,7 @@ def margin(record: Mapping[str, Any]) -> float:
     logprobs, right = record["choice_logprobs"], right_choice(record)
     if right is None or len(logprobs) < 2 or right >= len(logprobs):
         return math.nan
-    if not all(isinstance(value, (int, float)) for value in logprobs):
+    if not {*map(type, logprobs)} <= {int, float}:
         return math.nan
     return float(logprobs[right] - max(logprobs[:right] + logprobs[right + 1 :]))
 
