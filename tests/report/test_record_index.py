@@ -38,7 +38,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path: Path) -> None:
     whole = path.read_bytes()
     ends = [at for at, byte in enumerate(whole) if byte == ord("\n")]
     near = {end + step for end in ends for step in (-1, 0, 1, 2)}
-    for cut in sorted({*range(ends[0], len(whole), 9), *near} - {len(whole) + 1}):
+    for cut in sorted({*range(ends[0], len(whole), 9), *near} - {ends[0] - 1, len(whole) + 1}):
         path.write_bytes(whole[:cut])
         index = RecordIndex.open([path])
         # A last line that lacks its line break alone is whole.
@@ -53,12 +53,13 @@ def test_faulty_lines_and_unknown_fields_are_told(tmp_path: Path) -> None:
     path = write(tmp_path, [])
     extra = json.loads(record().to_line()) | {"mood": "calm"}
     lines = [json.dumps(extra), "{", "", "[1]", '{"key": "k"}', *["nonsense"] * 5]
+    lines.append(json.dumps(json.loads(record().to_line()) | {"weight": math.nan}))
     path.write_text("\n".join(lines) + "\n")
     index = RecordIndex.open([path])
     assert index.size == 1
     told = "\n".join(index.notes)
     assert f"{path}, line 2: no record" in told and "line 4: no record (not a JSON object)" in told
-    assert "line 5: no record (no field task" in told and "3 more lines are no records" in told
+    assert "line 5: no record (no field task" in told and "4 more lines are no records" in told
     assert "shown as they stand: mood (1)" in told
 
 

@@ -91,7 +91,8 @@ def test_the_margin_is_of_the_right_choice() -> None:
     assert of(target="Mars", choice_logprobs=(-0.5, -2.0)) == 1.5
     unknown: list[dict[str, Any]] = [
         {"target": 5}, {"target": ["x"]}, {"target": "Pluto"}, {"choice_logprobs": ()},
-        {"choice_logprobs": (-1.0,)}, {"choices": ("Mars", "Mars"), "target": "Mars"},
+        {"choice_logprobs": (-1.0,)}, {"choice_logprobs": (-1.0, -math.inf)},
+        {"choices": ("Mars", "Mars"), "target": "Mars"},
     ]  # fmt: skip
     assert all(math.isnan(of(**one)) for one in unknown)
 

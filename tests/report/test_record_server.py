@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -110,3 +113,32 @@ def test_a_taken_port_is_told(served: tuple[Client, Path]) -> None:
     client, path = served
     with pytest.raises(UserError, match="--port 0 takes any that is free"):
         serve(Viewer([path], lambda done: None), client.connection.port)
+
+
+def test_a_question_called_off_is_no_error(
+    served: tuple[Client, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    client, _ = served
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", client.connection.port)) as called:
+            called.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
+            # Closed at once, with the answers unread: the server's next write fails.
+            called.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert client.json("/rows", start=0, count=1)["summary"]["n"] == 799
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_known_is_answered_while_a_search_runs(tmp_path: Path) -> None:
+    viewer = Viewer([write(tmp_path, several(4))], lambda done: None)
+    known = viewer.rows({"start": "0", "count": "2"})
+    with viewer._lock:
+        assert viewer.rows({"start": "0", "count": "2"}) == known
+        waiting = threading.Thread(
+            target=viewer.rows, args=({"start": "0", "count": "2", "text": "x"},)
+        )
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+    waiting.join(5)
+    assert not waiting.is_alive()

@@ -67,7 +67,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Source:
-    """A file's bytes (mapped or held) and the folder that has its pictures."""
+    """A file's bytes, mapped or held, and the folder that has its pictures. A mapped file may grow
+    or be replaced, but must not be cut short in its place."""
 
     data: bytes | mmap.mmap
     folder: Path | None
@@ -233,6 +234,8 @@ class _Builder:
                 "weight": float(record["weight"]),
                 "margin": margin(record),
             }
+            if not 0 <= numbers["weight"] < math.inf or math.isinf(numbers["score"]):
+                raise ValueError("weight or score is out of range")
         except (ValueError, TypeError, OverflowError) as error:
             data, name = self.sources[number].data, self.sources[number].name
             if start + len(line) == len(data):

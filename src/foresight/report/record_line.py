@@ -58,13 +58,15 @@ def right_choice(record: Mapping[str, Any]) -> int | None:
 
 
 def margin(record: Mapping[str, Any]) -> float:
-    """Log-probability of the right choice less that of the best other one, nats; nan if unknown."""
+    """Log-probability of the right choice less that of the best other one, nats; nan if there
+    is none."""
     logprobs, right = record["choice_logprobs"], right_choice(record)
     if right is None or len(logprobs) < 2 or right >= len(logprobs):
         return math.nan
     if not {*map(type, logprobs)} <= {int, float}:
         return math.nan
-    return float(logprobs[right] - max(logprobs[:right] + logprobs[right + 1 :]))
+    value = float(logprobs[right] - max(logprobs[:right] + logprobs[right + 1 :]))
+    return value if math.isfinite(value) else math.nan
 
 
 def target_text(record: Mapping[str, Any]) -> str | None:

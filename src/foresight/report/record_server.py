@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,27 +29,28 @@ class Viewer:
     def __init__(self, paths: Sequence[Path], progress: Callable[[int], None]) -> None:
         self.paths = tuple(paths)
         self._lock = threading.Lock()
-        self._state = self._stat()
-        self.index = RecordIndex.open(self.paths, progress)
-        self._results: dict[Query, Result] = {}
+        self._seen = self._stat()
+        # An index and its results change together, so that neither is read with another's.
+        self._known: tuple[RecordIndex, dict[Query, Result]]
+        self._known = RecordIndex.open(self.paths, progress), {}
+
+    @property
+    def index(self) -> RecordIndex:
+        return self._known[0]
 
     def page(self) -> str:
         with self._lock:
-            if (state := self._stat()) != self._state:
-                self.index, self._state = RecordIndex.open(self.paths), state
-                self._results.clear()
-            return live_page(self.index, ", ".join(map(str, self.paths)))
+            if (seen := self._stat()) != self._seen:
+                self._known, self._seen = (RecordIndex.open(self.paths), {}), seen
+        return live_page(self.index, ", ".join(map(str, self.paths)))
 
     def rows(self, words: dict[str, str]) -> dict[str, Any]:
         """A page of the result: `start` and `count` say which. Raises UserError."""
         query = Query.read(words)
         start, count = (_whole(words, name) for name in ("start", "count"))
-        with self._lock:
-            index, result = self.index, self._results.get(query)
-            if result is None:
-                while len(self._results) >= _KEPT:
-                    del self._results[next(iter(self._results))]
-                result = self._results[query] = run(index, query)
+        index, results = self._known
+        # What is known is answered at once, even while a search runs.
+        result = results.get(query) or self._run(index, results, query)
         page = slice(start, start + min(count, PAGE_ROWS))
         pairs = zip(result.rows[page].tolist(), result.others[page].tolist(), strict=True)
         found: dict[str, Any] = {
@@ -58,6 +60,15 @@ class Viewer:
         if "item" in words:
             found["place"] = locate(index, result, words)
         return found
+
+    def _run(self, index: RecordIndex, results: dict[Query, Result], query: Query) -> Result:
+        """One at a time: two searches at once would only slow each other."""
+        with self._lock:
+            if query not in results:
+                while len(results) >= _KEPT:
+                    del results[next(iter(results))]
+                results[query] = run(index, query)
+            return results[query]
 
     def record(self, words: dict[str, str]) -> dict[str, Any]:
         """The whole record of `row`. Raises UserError."""
@@ -78,11 +89,19 @@ def serve(viewer: Viewer, port: int) -> ThreadingHTTPServer:
     Raises UserError if the port is taken.
     """
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, viewer))
+        server = _Server(("127.0.0.1", port), partial(_Handler, viewer))
     except OSError as error:
         raise UserError(f"port {port}: {error.strerror}; --port 0 takes any that is free") from None
-    server.daemon_threads = True
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that calls its question off closes the connection: that is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
