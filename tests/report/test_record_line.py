@@ -52,6 +52,13 @@ def test_half_an_escape_is_no_hit() -> None:
     assert not _found(line, '","output":"') and not _found(line, "physics")
 
 
+def test_second_spellings_of_letters_are_read() -> None:
+    value = asdict(record(prompt="café a/b"))
+    line = _line(value, separators=(",", ":")).replace(b"a/b", b"a\\/b")
+    assert b"caf\\u00e9 a\\/b" in line
+    assert _found(line, "É A/B") and _found(line, "a/b") and not _found(line, "00e9")
+
+
 @given(texts, texts)
 def test_folding_goes_letter_by_letter(first: str, second: str) -> None:
     """So the hits of a longer text are among those of its parts."""
