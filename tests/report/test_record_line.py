@@ -57,6 +57,8 @@ def test_second_spellings_of_letters_are_read() -> None:
     line = _line(value, separators=(",", ":")).replace(b"a/b", b"a\\/b")
     assert b"caf\\u00e9 a\\/b" in line
     assert _found(line, "É A/B") and _found(line, "a/b") and not _found(line, "00e9")
+    slash = record(prompt="either/or").to_line().replace("r/o", "r\\/o").encode()
+    assert _found(slash, "R/O") and not _found(slash, "\\")
 
 
 @given(texts, texts)

@@ -57,11 +57,13 @@ def test_the_page_holds_its_records_and_pictures(tmp_path: Path) -> None:
     assert Parsed(record_page(made)).data["pictures"] == {}
 
 
-def test_a_page_of_some_says_of_how_many() -> None:
+def test_a_page_of_some_says_of_how_many_and_keeps_pairs_together() -> None:
     data = Parsed(record_page(several(60), limit=10)).data
-    assert data["notes"] == ["this page holds the first 10 of 119 records"]
-    assert len(data["records"]) == 10  # type: ignore[arg-type]
-    assert dict(data["facets"]["model"]) == {"small": 10}  # type: ignore[index]
+    assert data["notes"] == ["this page holds 10 of 119 records"]
+    records: list[dict[str, object]] = data["records"]  # type: ignore[assignment]
+    assert [one["id"] for one in records] == list(range(10))
+    assert [one["item"] for one in records] == 2 * [f"q-{at}" for at in range(5)]
+    assert dict(data["facets"]["model"]) == {"small": 5, "large": 5}  # type: ignore[index]
 
 
 @pytest.mark.parametrize("live", [False, True])

@@ -28,7 +28,8 @@ def view(
     """Look at evaluation records: filter, search, sort, and set two models side by side.
 
     Serves this machine alone, until Ctrl-C; files that grew are read again when the page is
-    loaded. With --html the page holds the first --limit records and needs no server.
+    loaded. With --html the page holds up to --limit records, those of the first
+    questions, and needs no server.
     """
     from foresight.report.record_index import record_files
     from foresight.report.record_page import record_page

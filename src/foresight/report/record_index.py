@@ -27,6 +27,7 @@ TEXTS = ("task", "item", "model", "group", "reason", "answer", "target")
 """Columns of text, kept as codes into their distinct values."""
 NUMBERS = ("sample", "score", "tokens", "weight", "margin")
 """Columns of numbers; nan where a record has none."""
+ALL = slice(None)
 CELL = 200
 """Characters of an answer or a target that are listed and sorted by; the record has them all."""
 PLACE = 5
@@ -50,9 +51,9 @@ class Column:
         """-2, which no row has, for a value that does not occur."""
         return self.values.index(value) if value in self.values else -2
 
-    def counts(self, rows: int | None = None) -> list[tuple[str, int]]:
-        """Values with their number of (the first) rows, in natural order."""
-        codes = self.codes[:rows]
+    def counts(self, rows: NDArray[np.intp] | slice = ALL) -> list[tuple[str, int]]:
+        """Values with their number of these rows, in natural order."""
+        codes = self.codes[rows]
         some = np.bincount(codes[codes >= 0], minlength=len(self.values))
         pairs = [(value, int(n)) for value, n in zip(self.values, some, strict=True) if n]
         return sorted(pairs, key=lambda pair: natural(pair[0]))

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from foresight.evals.record import Record
 from foresight.report.record_index import TEXTS, RecordIndex
@@ -29,29 +31,36 @@ def record_page(
     folder: Path | None = None,
     limit: int = EMBEDDED,
 ) -> str:
-    """A self-contained HTML page with the first `limit` records and their pictures.
+    """A self-contained HTML page with up to `limit` records and their pictures.
 
-    `folder`: has the pictures, as `images/SHA-256.png` (of an index: its files' folders do). The
-    page says how many records were left out; the same records give the same page.
+    They are those of the first questions, so that models can be compared on them; the page says
+    of how many. `folder` has the pictures, as `images/SHA-256.png` (of an index: the folders of
+    its files do). The same records give the same page.
     """
     if not isinstance(records, RecordIndex):
         records = RecordIndex.of(records, folder)
-    rows = range(min(limit, records.size))
-    shown = [record_json(records, row) for row in rows]
+    rows = _first_questions(records, limit)
+    shown = [record_json(records, row) | {"id": at} for at, row in enumerate(rows.tolist())]
     notes = list(records.notes)
     if len(rows) < records.size:
-        notes.append(f"this page holds the first {len(rows):,} of {records.size:,} records")
+        notes.append(f"this page holds {len(rows):,} of {records.size:,} records")
     return _page(
         title,
         {
             "notes": notes,
-            "facets": facets(records, len(rows)),
-            "rows": [row_json(records, row) for row in rows],
+            "facets": facets(records, rows),
+            "rows": [row_json(records, row) | {"id": at} for at, row in enumerate(rows.tolist())],
             "records": shown,
-            "ranks": {name: _ranks(records, name, len(rows)) for name in TEXTS},
+            "ranks": {name: _ranks(records, name, rows) for name in TEXTS},
             "pictures": _pictures(records, shown),
         },
     )
+
+
+def _first_questions(index: RecordIndex, limit: int) -> NDArray[np.intp]:
+    """Rows of all models on the first tasks, items and samples, in the order of the files."""
+    _, first, of_unit = np.unique(index.units(), return_index=True, return_inverse=True)
+    return np.sort(np.argsort(first[of_unit], kind="stable")[:limit])
 
 
 def live_page(index: RecordIndex, title: str) -> str:
@@ -87,8 +96,8 @@ def _page(title: str, data: dict[str, Any]) -> str:
     return template.render(title=title, digest=digest, data=Markup(embedded))
 
 
-def _ranks(index: RecordIndex, name: str, rows: int) -> list[int | None]:
-    ranks = index.sort_key(name)[:rows].tolist()
+def _ranks(index: RecordIndex, name: str, rows: NDArray[np.intp]) -> list[int | None]:
+    ranks = index.sort_key(name)[rows].tolist()
     return [None if math.isnan(rank) else int(rank) for rank in ranks]
 
 

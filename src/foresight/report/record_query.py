@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foresight.errors import UserError
 from foresight.forecast.coverage import wilson
-from foresight.report.record_index import NUMBERS, TEXTS, RecordIndex
+from foresight.report.record_index import ALL, NUMBERS, TEXTS, RecordIndex
 from foresight.report.record_line import FIELDS, right_choice
 
 VERDICTS = ("right", "partly", "wrong", "unscored")
@@ -207,8 +207,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
-def facets(index: RecordIndex, rows: int | None = None) -> dict[str, list[tuple[str, int]]]:
-    """Values to filter by, with their numbers of (the first) rows."""
+def facets(
+    index: RecordIndex, rows: NDArray[np.intp] | slice = ALL
+) -> dict[str, list[tuple[str, int]]]:
+    """Values to filter by, with their numbers of these rows."""
     return {name: index.texts[name].counts(rows) for name in ("task", "model", "reason", "group")}
 
 
