@@ -24,12 +24,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Program:
-    """Python source that ends normally if, and only if, its tests pass."""
+    """Python source and what is put before it.
+
+    `tests`: Python that decides, run away from the source, where `_program.NAME` is the source's
+    global NAME: a program that prints, leaves early or patches builtins passes no test.
+    """
 
     source: str
     stdin: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: Limits | None = None
+    tests: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Outcome:
     status: Status
     stdout: str = ""
     stderr: str = ""
+    exit_code: int | None = None
     seconds: float = 0.0
 
 

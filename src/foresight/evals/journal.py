@@ -113,3 +113,22 @@ def write_sorted(path: Path, places: Mapping[str, int]) -> None:
     text = "".join(lines[key] + "\n" for key in ordered).encode()
     if text != path.read_bytes():
         write_atomic(path, text)
+
+
+def record_sets(path: Path) -> dict[str, list[Record]]:
+    """Records by task: of a file, or of every `records.jsonl` at or below a directory.
+
+    Raises UserError if there are none, or if a task's records are of two models.
+    """
+    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    sets: dict[str, list[Record]] = {}
+    for file in files:
+        for record in read_records(file):
+            sets.setdefault(record.task, []).append(record)
+    if not sets:
+        raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
+    for task, records in sets.items():
+        models = sorted({record.model for record in records})
+        if len(models) > 1:
+            raise UserError(f"{path}: records of {task} are of models {', '.join(models)}")
+    return sets

@@ -37,7 +37,7 @@ class Layout(BaseModel):
     """One choice of the list."""
     answer: str = " {answer}"
     """What follows the question in a solved example, and is scored by log-probability. In examples
-    `{solution}` is the worked `meta["solution"]` behind a space, or nothing if there is none."""
+    `{solution}` is the worked `meta["solution"]`; without one it and the space before it go."""
     answers: Literal["letter", "choice"] = "letter"
     """Whether a multiple-choice answer is a letter or the text of the choice."""
     between: str = "\n\n"
@@ -82,12 +82,16 @@ class Layout(BaseModel):
         if not item.target and not solution:
             raise UserError(f"item {item.id}: a solved example needs `target` or `meta.solution`")
         gold = item.target[0] if item.target else ""
-        return _fill(self.answer, answer=gold, solution=solution and f" {solution}")
+        return self._answered(gold, solution)
 
     def continuation(self, item: Item, choice: int, solution: str = "") -> str:
         """A choice as it stands behind the question."""
         value = letters(item)[choice] if self.answers == "letter" else item.choices[choice]
-        return _fill(self.answer, answer=value, solution=solution and f" {solution}")
+        return self._answered(value, solution)
+
+    def _answered(self, value: str, solution: str) -> str:
+        template = self.answer if solution else self.answer.replace(" {solution}", "")
+        return _fill(template, answer=value, solution=solution)
 
 
 def letters(item: Item) -> str:

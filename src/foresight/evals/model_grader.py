@@ -5,92 +5,23 @@ The judge reads text only: of a question with pictures it sees the words.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals.graders import Graded, Grader, Verdict
 from foresight.evals.item import Item
+from foresight.evals.model_graded import ModelGraded
 from foresight.inference.language_model import (
     Completion,
     GenerateRequest,
     LanguageModel,
     Sampling,
 )
-
-_FIELD = re.compile(r"\{(\w+)\}")
-
-
-class Template(Protocol):
-    """A question to a judge, and how its answer is read."""
-
-    def fields(self) -> set[str]:
-        """Names the prompt is filled with."""
-
-    def prompt(self, values: Mapping[str, str]) -> str:
-        """The question, filled in."""
-
-    def choice(self, text: str) -> str | None:
-        """The choice that the judge made, or None if it made none."""
-
-    def score(self, choice: str) -> float:
-        """In [0, 1]."""
-
-    def settings(self) -> dict[str, Any]:
-        """All of it, JSON values."""
-
-
-class ChoiceTemplate(BaseModel):
-    """A prompt with `{input}` (question), `{completion}` (response), `{ideal}` (accepted answers,
-    one a line) and fields of the item's `meta`; each choice has a score. Same idea as the
-    model-graded specifications of OpenAI Evals."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    template: str
-    """The question to the judge."""
-    choice_scores: dict[str, Annotated[float, Field(ge=0, le=1)]]
-    """What the judge may answer, and what it is worth."""
-    reasoning: bool = True
-    """The judge reasons first and answers on its last line; false: it answers at once."""
-
-    @field_validator("choice_scores")
-    @classmethod
-    def _some(cls, value: dict[str, float]) -> dict[str, float]:
-        if len(value) < 2 or any(not one.strip() for one in value):
-            raise ValueError("needs two or more choices, none of them empty")
-        return value
-
-    def fields(self) -> set[str]:
-        return set(_FIELD.findall(self.template))
-
-    def prompt(self, values: Mapping[str, str]) -> str:
-        asked = _FIELD.sub(lambda found: values.get(found[1], found[0]), self.template)
-        allowed = ", ".join(self.choice_scores)
-        how = (
-            f"Give your reasons step by step. Then write one of these alone on the last line, and "
-            f"nothing else there: {allowed}"
-            if self.reasoning
-            else f"Answer with one of these and nothing else: {allowed}"
-        )
-        return f"{asked}\n\n{how}\n"
-
-    def choice(self, text: str) -> str | None:
-        lines = [line.strip(" \t\"'`*.:()[]") for line in text.splitlines() if line.strip()]
-        if not lines:
-            return None
-        line = lines[-1 if self.reasoning else 0]
-        return next((one for one in self.choice_scores if one.casefold() == line.casefold()), None)
-
-    def score(self, choice: str) -> float:
-        return self.choice_scores[choice]
-
-    def settings(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
 
 
 class _Judge(Grader):
@@ -115,45 +46,62 @@ class _Judge(Grader):
 
 
 class ModelGrader(_Judge):
-    """The judge makes one choice of a template. An answer that is none of them, or none at all, is
-    a failed grader."""
+    """The judge makes one choice of a template, which has a score in [0, 1]. An answer that is
+    none of them, or none at all, is a failed grader.
+
+    The template's fields are `input` (the question), `completion` (the response), `ideal` (the
+    accepted answers, one a line), and the texts of the item's `meta`.
+    """
 
     kind: Literal["model"] = "model"
-    template: Annotated[Template, SkipValidation] = Field(exclude=True)
-    """What it is asked."""
+    template: Annotated[ModelGraded, SkipValidation] = Field(exclude=True)
+    """What it is asked. In YAML FILE, or FILE#NAME if the file has several."""
+    choice_scores: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """What each choice is worth, where the template does not say."""
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"template": self.template.settings()}
+        return super().settings() | {"template": asdict(self.template)}
 
     def check(self, item: Item) -> None:
-        missing = self.template.fields() - _values(item, "").keys()
+        name, choices = self.template.name, self.template.choices_of()
+        if set(self._scored.points) != set(choices):
+            raise UserError(
+                f"grader: the template {name} needs a score for each of {', '.join(choices)}; give "
+                f"the grader `choice_scores` for them"
+            )
+        missing = self.template.fields - {"n"} - _values(item, "").keys()
         if missing:
             raise UserError(
-                f"item {item.id}: the grader's template asks for {', '.join(sorted(missing))}, "
+                f"item {item.id}: the template {name} asks for {', '.join(sorted(missing))}, "
                 f"which the item's `meta` does not have"
             )
+
+    @property
+    def _scored(self) -> ModelGraded:
+        scores = self.choice_scores
+        return replace(self.template, points=scores) if scores else self.template
 
     def grade(
         self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
     ) -> list[Verdict]:
-        prompts = [self.template.prompt(_values(one.item, one.output)) for one in responses]
-        verdicts: dict[int, Verdict] = {}
+        template, verdicts = self._scored, dict[int, Verdict]()
 
         def judged(at: int, answers: tuple[Completion, ...]) -> None:
-            verdicts[at] = self._verdict(answers[0])
+            verdicts[at] = _choice(template, answers[0])
             if done:
                 done(at, verdicts[at])
 
-        self._asked(prompts, judged)
+        self._asked([template.filled(_values(one.item, one.output)) for one in responses], judged)
         return [verdicts[at] for at in range(len(responses))]
 
-    def _verdict(self, answer: Completion) -> Verdict:
-        if answer.finish in ("failed", "cancelled"):
-            return Verdict.failed(f"the judge did not answer: {answer.error}")
-        choice = self.template.choice(answer.text)
-        if choice is None:
-            return Verdict.failed(f"no choice in: {answer.text}")
-        return Verdict(self.template.score(choice), choice, explanation=answer.text)
+
+def _choice(template: ModelGraded, answer: Completion) -> Verdict:
+    if answer.finish in ("failed", "cancelled"):
+        return Verdict.failed(f"the judge did not answer: {answer.error}")
+    made = template.verdict(answer.text)
+    if made.score is None:
+        return Verdict.failed(f"no choice in: {answer.text}")
+    return Verdict(made.score, made.choice, explanation=answer.text)
 
 
 class Criterion(BaseModel):
@@ -165,10 +113,14 @@ class Criterion(BaseModel):
     points: Annotated[float, Field(gt=0)] = 1.0
 
 
-_MET = ChoiceTemplate(
-    template="Question:\n{input}\n\nResponse to be graded:\n{completion}\n\nCriterion:\n"
-    "{criterion}\n\nDoes the response meet the criterion?",
-    choice_scores={"Yes": 1.0, "No": 0.0},
+_MET = ModelGraded(
+    name="criterion",
+    prompt="Question:\n{input}\n\nResponse to be graded:\n{completion}\n\nCriterion:\n{criterion}"
+    "\n\nDoes the response meet the criterion?",
+    choices=("Yes", "No"),
+    points={"Yes": 1.0, "No": 0.0},
+    input_outputs={},
+    eval_type="cot_classify",
 )
 
 
@@ -181,7 +133,7 @@ class RubricPoints(_Judge):
     rubric: tuple[Criterion, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"template": _MET.settings()}
+        return super().settings() | {"template": asdict(_MET)}
 
     def check(self, item: Item) -> None:
         if not self.criteria(item):
@@ -204,7 +156,7 @@ class RubricPoints(_Judge):
     ) -> list[Verdict]:
         asked = [(at, one) for at, r in enumerate(responses) for one in self.criteria(r.item)]
         prompts = [
-            _MET.prompt(
+            _MET.filled(
                 _values(responses[at].item, responses[at].output) | {"criterion": one.criterion}
             )
             for at, one in asked
@@ -214,8 +166,8 @@ class RubricPoints(_Judge):
 
         def judged(index: int, answers: tuple[Completion, ...]) -> None:
             at = asked[index][0]
-            choice = None if answers[0].finish == "failed" else _MET.choice(answers[0].text)
-            met[at][index] = None if choice is None else choice == "Yes"
+            said = _choice(_MET, answers[0]).score
+            met[at][index] = None if said is None else said == 1.0
             criteria = self.criteria(responses[at].item)
             if len(met[at]) == len(criteria):
                 verdicts[at] = _points(criteria, [met[at][key] for key in sorted(met[at])])

@@ -47,7 +47,7 @@ class ChoiceGenerate(Protocol):
             "Explanation for Problem {number}:"
         ),
         option="[{letter}] {choice}\n",
-        answer="{solution}\nThe answer is therefore [{answer}]",
+        answer=" {solution}\nThe answer is therefore [{answer}]",
     )
     phrase: Annotated[str, Field(min_length=1)] = "\nThe answer is therefore"
     """Ends the explanation and announces the letter."""

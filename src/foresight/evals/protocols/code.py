@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SkipValidation
 
+from foresight.errors import UserError
 from foresight.evals.execution import Limits, Outcome, Program, Sandbox
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout, prompt_text
@@ -37,8 +39,8 @@ _FENCE = re.compile(r"```[a-zA-Z0-9_+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 class Code(Protocol):
     """Score 1 if the program passes its tests (Chen et al. 2021).
 
-    The item's target holds the tests as Python source, one text or several, which run behind the
-    program in the same module. pass@k of n samples per item is part of the summary.
+    The item's target holds the tests as Python source, one text or several; names that they do not
+    define themselves are those of the program. pass@k of n samples per item is part of the summary.
     """
 
     kind: Literal["code"] = "code"
@@ -62,9 +64,10 @@ class Code(Protocol):
 
     def check(self, item: Item) -> None:
         needs_answers(item)
-
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"limits": asdict(self.limits)}
+        try:
+            free_names("\n".join(item.target) if isinstance(item.target, tuple) else "")
+        except SyntaxError as error:
+            raise UserError(f"item {item.id}: its tests are no Python source ({error})") from None
 
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         prompts = [self.prompt(one) for one in attempts]
@@ -94,7 +97,7 @@ class Code(Protocol):
             emit(at, _answer(texts[at], written[at], program, outcome))
 
     def program(self, item: Item, completion: str) -> Program:
-        """Program and tests as one source."""
+        """The program that a completion makes of an item, and its tests."""
         assert isinstance(item.target, tuple), "check() has seen it"
         fenced = _FENCE.search(completion)
         body = fenced[1] if fenced else completion
@@ -102,8 +105,9 @@ class Code(Protocol):
         whole = fenced is not None and (not entry or f"def {entry}" in body)
         # A whole program may lean on what the prompt imports and defines, so the prompt stays.
         head = item.text + ("\n    pass\n\n" if whole else "") if self.continues else ""
-        source = "\n".join([head + body, *item.target]) + "\n"
-        return Program(source, limits=self.limits)
+        tests = "\n".join(item.target) + "\n"
+        bound = "".join(f"{name} = _program.{name}\n" for name in free_names(tests))
+        return Program(head + body + "\n", limits=self.limits, tests=bound + tests)
 
     @contextmanager
     def _opened(self) -> Iterator[Sandbox]:
@@ -116,9 +120,10 @@ class Code(Protocol):
 
 def _answer(prompt: str, written: Completion, program: Program, outcome: Outcome) -> Answer:
     details: dict[str, Any] = {"status": outcome.status}
-    # The last lines tell which test failed; times and addresses would differ from run to run.
-    if outcome.stderr and outcome.status != "passed":
-        details["stderr"] = outcome.stderr[-500:]
+    if outcome.stderr.strip() and outcome.status != "passed":
+        # The last line names the failure; addresses would differ from run to run.
+        last = outcome.stderr.strip().splitlines()[-1][:500]
+        details["stderr"] = re.sub(r"0x[0-9a-f]+", "0x", last)
     if written.finish == "length":
         details["finish"] = "length"
     broken = outcome.status == "sandbox_failed"
@@ -131,3 +136,21 @@ def _answer(prompt: str, written: Completion, program: Program, outcome: Outcome
         tokens=written.completion_tokens,
         details=details,
     )
+
+
+def free_names(tests: str) -> list[str]:
+    """Global names that tests use and neither define nor find among the builtins: those of the
+    program under test. Raises SyntaxError."""
+    used: dict[str, None] = {}
+    made: set[str] = set()
+    for node in ast.walk(ast.parse(tests)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used[name] = None
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                made.add(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                made.add(name)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                made |= {(one.asname or one.name).split(".")[0] for one in names}
+    return [name for name in used if name not in made and not hasattr(builtins, name)]
