@@ -27,7 +27,7 @@ from foresight.evals.layout import LETTERS
 from foresight.evals.model_graded import ModelGraded, read_model_graded
 from foresight.evals.model_grader import ModelGrader, RubricPoints
 from foresight.evals.protocols import PROTOCOLS, Protocol
-from foresight.evals.suites import SUITES
+from foresight.evals.suites import SUITES, Suite
 from foresight.evals.suites.files import read_files, rows_of
 from foresight.evals.task import Task
 from foresight.inference.open import open_model
@@ -115,7 +115,7 @@ def _from_yaml(path: Path) -> Task:
     return Task(name, read_items(path.parent / file.items), protocol, few_shot)
 
 
-def _suite(file: TaskFile, path: Path) -> Any:
+def _suite(file: TaskFile, path: Path) -> Suite:
     suite, _, subset = file.suite.partition(":")
     if suite not in SUITES:
         raise UserError(f"{path}, field suite: {suite!r}; expected one of {', '.join(SUITES)}")
