@@ -1,4 +1,4 @@
-"""What the two forked children of a fork server do: run the program, run its tests."""
+"""What the forked children of a fork server do: run a program, judge programs by their tests."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ import fcntl
 import json
 import os
 import random
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NoReturn
 
 from foresight.evals.sandbox import jail, judge
 
 CONFINED, MEMORY, FAILED = b"+", b"M", b"!"
-"""A report begins with CONFINED, or with FAILED and why. Behind it MEMORY, or a verdict."""
-INPUT, LINE, REPORT = 0, 3, 4
-"""Descriptors of a child beside its stdout and stderr: its text, the line to the other child, and
-the report to the server."""
+"""The first report is CONFINED, or FAILED and why. A program's may go on with MEMORY."""
+INPUT, REPORT, LINE = 0, 3, 4
+"""Descriptors of a child beside its stdout and stderr: its text and stdin, what it reports to the
+server, and the program's line to the judge. The judge gets text and lines through REPORT."""
 HIGH = 100
-Body = Callable[[dict[str, Any]], int]
+JUDGE_CHARACTERS = 8000
+"""Of a failing test's traceback: its end."""
 
 
-def begin(descriptors: Sequence[int], confine: Callable[[], None], body: Body) -> NoReturn:
-    """Be a child: keep the descriptors as 0, 1, ..., give up everything else, run the body."""
+def begin(
+    descriptors: Sequence[int], confine: Callable[[], None], prepare: Callable[[], Any],
+    body: Callable[[Any], int],
+) -> NoReturn:  # fmt: skip
+    """Be a child: keep the descriptors as 0, 1, ..., give up everything else, then run."""
     code = 1
     try:
         moved = [fcntl.fcntl(one, fcntl.F_DUPFD, HIGH) for one in descriptors]
@@ -34,40 +38,33 @@ def begin(descriptors: Sequence[int], confine: Callable[[], None], body: Body) -
             os.dup2(one, number, inheritable=False)
         os.closerange(len(moved), 1 << 16)
         confine()
-        request = _read_request()
+        prepared = prepare()
         os.write(REPORT, CONFINED)
+        code = body(prepared)
     except BaseException as error:
-        os.write(REPORT, FAILED + str(error).encode())
-        os._exit(1)
-    try:
-        random.seed(0)
-        code = body(request)
+        with suppress(BaseException):
+            os.write(REPORT, FAILED + str(error).encode())
     finally:
         os._exit(code)
 
 
-def _read_request() -> dict[str, Any]:
-    """The text before the program; what follows in the same file is the program's stdin."""
-    length = int.from_bytes(os.read(INPUT, 8), "little")
-    text = b""
-    while len(text) < length:
-        text += os.read(INPUT, length - len(text))
-    request: dict[str, Any] = json.loads(text)
+def read_program() -> dict[str, Any]:
+    """The program, its files put where it finds them; its stdin follows in the same file."""
+    request = _read_request(INPUT)
     os.chdir(jail.WORK)
-    for name, content in request.get("files", {}).items():
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+    for name, content in request["files"].items():
+        if folder := os.path.dirname(name):
+            os.makedirs(folder, exist_ok=True)
+        with open(name, "w", encoding="utf-8") as stream:
+            stream.write(content)
     return request
 
 
-def run_source(request: dict[str, Any]) -> int:
+def run_program(request: dict[str, Any]) -> int:
     """Run a program as a script, or as a module that its tests then use; its exit code."""
+    random.seed(0)
     sys.path.insert(0, jail.WORK)
     sys.argv = ["program.py"]
-    sys.stdin = open(INPUT, encoding="utf-8")
-    sys.stdout = open(1, "w", encoding="utf-8")
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     namespace = judge.module("program" if request["tested"] else "__main__")
     code = 0
     try:
@@ -85,11 +82,27 @@ def run_source(request: dict[str, Any]) -> int:
     return code
 
 
-def run_tests(request: dict[str, Any]) -> int:
-    """Run tests and report the verdict."""
-    passed, text = judge.judge(request["text"], judge.Line(LINE))
-    os.write(REPORT, json.dumps([passed, text[-jail.REPORT_BYTES // 8 :]]).encode())
-    return 0
+def judge_programs(channel: socket.socket) -> int:
+    """Run the tests of one program after the other and report the verdicts, a line each."""
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 2)
+        if not descriptors:
+            return 0
+        random.seed(0)
+        tests, line = descriptors
+        passed, text = judge.judge(_read_request(tests)["text"], judge.Line(line))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        channel.sendall(json.dumps([passed, text[-JUDGE_CHARACTERS:]]).encode() + b"\n")
+
+
+def _read_request(descriptor: int) -> dict[str, Any]:
+    length = int.from_bytes(os.read(descriptor, 8), "little")
+    text = b""
+    while len(text) < length:
+        text += os.read(descriptor, length - len(text))
+    request: dict[str, Any] = json.loads(text)
+    return request
 
 
 def _report_memory() -> None:

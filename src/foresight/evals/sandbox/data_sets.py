@@ -14,28 +14,33 @@ def human_eval(
     """HumanEval (Chen et al. 2021): the tests call `check` with the completed function.
 
     Tests may use helpers that the prompt defines. They get the prompt's own, whose function to
-    complete has a docstring for a body.
+    complete has a docstring for a body; its name is then given to the completed one.
     """
-    tests = f"{prompt}\n{test}\ncheck(_program.{entry_point})\n"
+    function = f"{entry_point} = _program.{entry_point}"
+    tests = f"{prompt}\n{test}\n{function}\ncheck({entry_point})\n"
     return Program(source=prompt + completion, tests=tests, limits=limits)
 
 
 def mbpp(
-    code: str,
-    asserts: Sequence[str],
-    names: Sequence[str],
-    setup: str = "",
+    answer: str, reference: str, asserts: Sequence[str], setup: str = "",
     limits: Limits | None = None,
-) -> Program:
-    """MBPP (Austin et al. 2021): assert statements that call the program's `names`."""
-    given = [f"{name} = _program.{name}" for name in names]
-    return Program(source=code, tests="\n".join([setup, *given, *asserts]) + "\n", limits=limits)
+) -> Program:  # fmt: skip
+    """MBPP (Austin et al. 2021): assert statements about functions and classes of the answer.
 
-
-def defined_names(code: str) -> tuple[str, ...]:
-    """Functions and classes that a reference solution defines: what its tests may call.
-
-    Raises SyntaxError.
+    The reference solution tells which names the tests may mean, and which modules: these the
+    tests import themselves. Raises SyntaxError if it does not parse.
     """
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return tuple(node.name for node in ast.parse(code).body if isinstance(node, kinds))
+    imports, names = [], []
+    for node in ast.parse(reference).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(ast.unparse(node))
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+    used = {
+        node.id
+        for node in ast.walk(ast.parse("\n".join([setup, *asserts])))
+        if isinstance(node, ast.Name)
+    }
+    given = [f"{name} = _program.{name}" for name in dict.fromkeys(names) if name in used]
+    tests = "\n".join([*imports, *given, setup, *asserts, ""])
+    return Program(source=answer, tests=tests, limits=limits)

@@ -10,31 +10,32 @@ from __future__ import annotations
 
 import importlib
 import os
-import platform
 import resource
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from foresight.evals.sandbox import kernel
+from foresight.evals.sandbox import kernel, seccomp
 
 THREADS = 32
 REPORT_BYTES = 1 << 16
+READ_ONLY = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID
 WORK = "/tmp"
-KEPT = 1 << kernel.CAP_SYS_ADMIN | 1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID | 1 << kernel.CAP_KILL
-LIBRARIES = ("_bz2", "_ctypes", "_decimal", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_uuid", "zlib")
+KEPT = sum(
+    1 << one
+    for one in (kernel.CAP_SYS_ADMIN, kernel.CAP_SETUID, kernel.CAP_SETGID, kernel.CAP_KILL)
+)
+LIBRARIES = "_bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _ssl _uuid zlib"
 """Extension modules of the standard library that need shared libraries from outside it. Loaded
 before the root changes: what is in the process need not be found on disk again."""
 WARM = (
-    "abc array ast bisect cmath collections.abc contextlib copy dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq inspect io itertools json math numbers operator os random "
-    "re statistics string textwrap time traceback types typing unicodedata"
+    "array bisect cmath collections.abc copy datetime functools hashlib heapq itertools json math "
+    "operator random re string time traceback typing"
 )
-"""Imported once, so that programs need not: most programs of HumanEval and MBPP use no others."""
+"""Imported once, so that programs need not: what HumanEval and MBPP use. More would make every
+fork dearer; what is not here is imported from disk."""
 
 
 class Missing(Exception):
@@ -61,8 +62,7 @@ class Steps:
         return result
 
 
-@dataclass(frozen=True)
-class Jail:
+class Jail(NamedTuple):
     """A fork server's own confinement. `uid`: what its children become. `pid_namespace`: a
     descriptor of its own, to come back to. `bare_bytes`: address space of the idle interpreter."""
 
@@ -76,7 +76,7 @@ def enter(steps: Steps) -> Jail:
 
     Raises Missing. The calling process stays outside, waits for the child and exits with it.
     """
-    for name in (*LIBRARIES, *WARM.split()):
+    for name in (LIBRARIES + " " + WARM).split():
         with suppress(ImportError):
             importlib.import_module(name)
     root = os.geteuid() == 0
@@ -99,21 +99,32 @@ def enter(steps: Steps) -> Jail:
         _stay_outside(pid)
     kernel.prctl(kernel.SET_PDEATHSIG, signal.SIGKILL)
     pid_namespace = steps("pid namespace", os.open, "/proc/self/ns/pid", os.O_RDONLY)
-    bare = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    bare = int(_read("/proc/self/statm").split()[0]) * resource.getpagesize()
     steps("empty root", _change_root)
     steps("no capabilities", kernel.drop_bounding_set)
     steps("no capabilities", kernel.set_capabilities, KEPT)
+    steps("no new privileges", kernel.prctl, kernel.SET_NO_NEW_PRIVS, 1)
+    steps("system call filter", _filter)
     return Jail(uid, pid_namespace, bare)
+
+
+def _read(path: str) -> str:
+    with open(path) as stream:
+        return stream.read()
+
+
+def _filter() -> None:
+    seccomp.Filter(seccomp.server_filter(os.uname().machine)).install()
 
 
 def _unused_uid() -> int:
     """A user that owns nothing and, as far as this machine goes, runs nothing else."""
-    first, _, count = map(int, Path("/proc/self/uid_map").read_text().splitlines()[-1].split())
+    first, _, count = map(int, _read("/proc/self/uid_map").splitlines()[-1].split())
     return min(2_000_000_000, max(first + 1, first + count - 5000)) + os.getpid() % 4096
 
 
 def _may_administrate() -> bool:
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in _read("/proc/self/status").splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> kernel.CAP_SYS_ADMIN & 1)
     return False
@@ -128,9 +139,11 @@ def _become(uid: int) -> None:
 
 
 def _map(uid: int, gid: int) -> None:
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    for name, text in (
+        ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"),
+    ):  # fmt: skip
+        with open(f"/proc/self/{name}", "w") as stream:
+            stream.write(text)
 
 
 def _stay_outside(child: int) -> None:
@@ -142,32 +155,38 @@ def _stay_outside(child: int) -> None:
 def _change_root() -> None:
     """A tmpfs with the standard library, /dev/null and an empty /tmp, mounted where /proc was."""
     kernel.mount(None, "/", None, kernel.RECURSIVE | kernel.PRIVATE)
-    library = [Path(entry) for entry in sys.path if Path(entry).is_dir()]
-    library = [path for path in library if not set(path.parents) & set(library)]
-    new = Path("/proc")
-    kernel.mount("tmpfs", str(new), "tmpfs", kernel.NOSUID | kernel.NODEV, "size=1m,mode=755")
-    read_only = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID
-    for path in library:
-        place = new / path.relative_to("/")
-        place.mkdir(parents=True, exist_ok=True)
-        kernel.mount(str(path), str(place), None, kernel.BIND | kernel.RECURSIVE)
-        kernel.restrict_mount(str(place), read_only | kernel.ATTR_NODEV, recursive=True)
+    folders = [path for path in sys.path if os.path.isdir(path)]
+    outer = [path for path in folders if not path.startswith(tuple(f"{one}/" for one in folders))]
+    new = "/proc"
+    kernel.mount("tmpfs", new, "tmpfs", kernel.NOSUID | kernel.NODEV, "size=1m,mode=755")
+    for path in outer:
+        os.makedirs(new + path, exist_ok=True)
+        kernel.mount(path, new + path, None, kernel.BIND | kernel.RECURSIVE)
+        kernel.restrict_mount(new + path, READ_ONLY | kernel.ATTR_NODEV, recursive=True)
         for packages in ("site-packages", "dist-packages"):
-            if (place / packages).is_dir():
-                kernel.mount("tmpfs", str(place / packages), "tmpfs", kernel.NOSUID, "size=4k")
-                kernel.restrict_mount(str(place / packages), read_only)
-    (new / "dev").mkdir()
-    (new / "dev" / "null").touch()
-    kernel.mount("/dev/null", str(new / "dev" / "null"), None, kernel.BIND)
-    (new / WORK[1:]).mkdir()
+            _cover(f"{new}{path}/{packages}")
+    os.mkdir(f"{new}/dev")
+    os.close(os.open(f"{new}{os.devnull}", os.O_CREAT, 0o666))
+    kernel.mount(os.devnull, new + os.devnull, None, kernel.BIND)
+    os.mkdir(new + WORK)
     os.chdir(new)
     kernel.pivot_root_here()
-    kernel.restrict_mount("/", read_only)
-    sys.path[:] = [str(path) for path in map(Path, sys.path) if path.is_dir()]
+    kernel.restrict_mount("/", READ_ONLY)
+    sys.path[:] = folders
+
+
+def _cover(folder: str) -> None:
+    """What is installed beside the standard library is none of a program's business."""
+    if os.path.isdir(folder):
+        kernel.mount("tmpfs", folder, "tmpfs", kernel.NOSUID, "size=4k")
+        kernel.restrict_mount(folder, READ_ONLY)
 
 
 def confine(jail: Jail, limits: dict[str, Any], install_filter: Callable[[], None]) -> None:
-    """Give up, in a forked child, whatever it does not need. Raises Missing."""
+    """Give up, in a forked child, whatever it does not need. Raises Missing.
+
+    `limits`: the fields of `Limits`. The filter comes on top of the server's.
+    """
     steps = Steps()
     # Signals to the own process group would otherwise reach the server, outside or not.
     steps("session", os.setsid)
@@ -183,5 +202,4 @@ def confine(jail: Jail, limits: dict[str, Any], install_filter: Callable[[], Non
     if os.geteuid() == 0:
         steps("another user", _become, jail.uid)
     steps("no capabilities", kernel.set_capabilities, 0)
-    steps("no new privileges", kernel.prctl, kernel.SET_NO_NEW_PRIVS, 1)
     steps("system call filter", install_filter)

@@ -8,12 +8,15 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import CodeType, ModuleType
 from typing import Any
 
 from foresight.evals.sandbox import wire
 
-LINE_BYTES = 64 << 20
+LINE_BYTES = 16 << 20
+FRAMES = 8
+"""Outermost frames of a traceback that are shown."""
 
 
 class Line:
@@ -49,12 +52,17 @@ class Line:
 class Remote:
     """Stands in the tests for something of the program that is not a plain value.
 
-    It can be called, asked for attributes and handed back. It is equal to itself alone and has no
+    It can be called, asked for attributes, given some, and handed back. It is equal to itself alone and has no
     truth value: no object of the program answers `==` or `assert`.
     """
 
+    __slots__ = ("_ask", "_number")
+    _ask: Callable[[list[Any]], Any]
+    _number: int
+
     def __init__(self, ask: Callable[[list[Any]], Any], number: int) -> None:
-        self._ask, self._number = ask, number
+        object.__setattr__(self, "_ask", ask)
+        object.__setattr__(self, "_number", number)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._ask(["call", self._number, _encode(args), _encode(kwargs)])
@@ -62,7 +70,10 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._ask(["attribute", self._number, name])
+        return self._ask(["get", self._number, name])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._ask(["set", self._number, name, _encode(value)])
 
     def __bool__(self) -> bool:
         raise wire.Unplain("an object of the program has no truth value in its tests")
@@ -120,11 +131,12 @@ def judge(tests: str, line: Line) -> tuple[bool, str]:
 
 
 def text_of(error: BaseException) -> str:
-    """A traceback without the frames of this room."""
+    """A traceback without the frames of this room around the program's own."""
+    room = os.path.dirname(__file__)
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+    while frames is not None and os.path.dirname(frames.tb_frame.f_code.co_filename) == room:
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames, limit=-8))
+    return "".join(traceback.format_exception(type(error), error, frames, limit=FRAMES))
 
 
 def answer(program: dict[str, Any], line: Line, on_memory: Callable[[], None]) -> None:
@@ -139,11 +151,15 @@ def answer(program: dict[str, Any], line: Line, on_memory: Callable[[], None]) -
         kind, *rest = question
         if kind == "name":
             return program[rest[0]]
-        if kind == "attribute":
-            return getattr(kept[rest[0]], rest[1])
+        target = kept[rest[0]]
+        if kind == "get":
+            return getattr(target, rest[1])
+        if kind == "set":
+            return setattr(target, rest[1], wire.decode(rest[2], kept.__getitem__))
         args, kwargs = (wire.decode(one, kept.__getitem__) for one in rest[1:])
-        return kept[rest[0]](*args, **kwargs)
+        return target(*args, **kwargs)
 
+    _flush()
     line.send("ready")
     while True:
         try:
@@ -157,4 +173,11 @@ def answer(program: dict[str, Any], line: Line, on_memory: Callable[[], None]) -
             message = ["error", wire.error_to_pair(error)]
         except BaseException as error:
             message = ["error", wire.error_to_pair(error)]
+        _flush()
         line.send(message)
+
+
+def _flush() -> None:
+    """Before the tests go on: they may end, and this process with them, at any time."""
+    with suppress(BaseException):
+        sys.stdout.flush()

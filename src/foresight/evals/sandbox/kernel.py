@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 from functools import cache
 
 NEWNS, NEWUTS, NEWIPC = 0x00020000, 0x04000000, 0x08000000
@@ -36,7 +35,7 @@ def _checked(result: int) -> None:
 
 
 def _syscall(name: str, *arguments: object) -> None:
-    _checked(_libc().syscall(NUMBERS[platform.machine()][name], *arguments))
+    _checked(_libc().syscall(NUMBERS[os.uname().machine][name], *arguments))
 
 
 def unshare(flags: int) -> None:

@@ -129,8 +129,11 @@ class Worker:
     def close(self) -> None:
         """End the server and all it runs; it ends by itself should this process be killed."""
         self.channel.close()
-        self._process.kill()
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def _last(self) -> str:
         """What the server wrote when it died."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import platform
 import struct
 from collections.abc import Iterator
 
@@ -48,6 +47,14 @@ timer_getoverrun:225:109 timer_gettime:224:108 timer_settime:223:110 times:100:1
 truncate:76:45 umask:95:166 uname:63:160 unlink:87:- unlinkat:263:35 utimensat:280:88 wait4:61:260
 waitid:247:95 write:1:64 writev:20:66
 """
+SERVER = """
+capset:126:91 mount:165:40 pidfd_open:434:434 pidfd_send_signal:424:424 sendmsg:46:211
+setgroups:116:159 setns:308:268 setresgid:119:149 setresuid:117:147 setsid:112:157 umount2:166:39
+unshare:272:97
+"""
+"""What the server needs and its children do not."""
+RECEIVE = " recvmsg:47:212 "
+"""What the server and the judge need: descriptors come with messages."""
 BY_ARGUMENT = """
 clone:56:220 clone3:435:435 ioctl:16:29 prctl:157:167 socketpair:53:199
 """
@@ -64,11 +71,15 @@ def numbers(table: str, machine: str) -> dict[str, int]:
     """Calls of a table that a machine has. KeyError for another machine than the two known."""
     column = {"x86_64": 1, "aarch64": 2}[machine]
     rows = [entry.split(":") for entry in table.split()]
+    assert all(len(row) == 3 for row in rows)
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
 def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)
+
+
+REFUSE = _op(RETURN, ERRNO | errno.EPERM)
 
 
 def _one_of(values: tuple[int, ...], otherwise: int) -> Iterator[bytes]:
@@ -79,40 +90,51 @@ def _one_of(values: tuple[int, ...], otherwise: int) -> Iterator[bytes]:
     yield _op(RETURN, ERRNO | otherwise)
 
 
-def _by_argument(may_fork: bool) -> dict[str, list[bytes]]:
-    refuse = _op(RETURN, ERRNO | errno.EPERM)
-    clone = [_op(LOAD, ARGUMENT_0), _op(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1), refuse]
-    if not may_fork:
-        clone += [_op(JUMP_ANY_BIT, THREAD, 1, 0), refuse]
-    stream = [
-        # The two ends of a stream between themselves, as an event loop has; nothing to connect.
-        _op(LOAD, ARGUMENT_0), _op(JUMP_EQUAL, 1, 1, 0), refuse,
+def _stream_pair() -> list[bytes]:
+    """socketpair(2) of the two ends of a stream, as an event loop has: nothing to connect."""
+    return [
+        _op(LOAD, ARGUMENT_0), _op(JUMP_EQUAL, 1, 1, 0), REFUSE,
         _op(LOAD, ARGUMENT_1), _op(AND, 0xF), *_one_of((1,), errno.EPERM),
     ]  # fmt: skip
-    return {
-        "clone": [*clone, _op(RETURN, ALLOW)],
-        # Its flags lie in memory, where a filter cannot see them; the C library falls back.
-        "clone3": [_op(RETURN, ERRNO | errno.ENOSYS)],
-        "ioctl": [_op(LOAD, ARGUMENT_1), *_one_of(TERMINAL, errno.ENOTTY)],
-        "prctl": [_op(LOAD, ARGUMENT_0), *_one_of(PRCTL_NAMES, errno.EPERM)],
-        "socketpair": stream,
-    }
 
 
-def build(may_fork: bool, machine: str) -> bytes:
-    """The filter as an array of `struct sock_filter`. KeyError for an unknown machine."""
+def _program(machine: str, blocks: dict[str, list[bytes]], table: str, otherwise: bytes) -> bytes:
+    """Each named call goes to its block, whose every path returns; any other to `otherwise`."""
     program = [
         _op(LOAD, ARCHITECTURE),
         _op(JUMP_EQUAL, AUDIT[machine], 1, 0),
         _op(RETURN, KILL),
         _op(LOAD, NUMBER),
     ]
-    for number in numbers(ALLOWED, machine).values():
-        program += [_op(JUMP_EQUAL, number, 0, 1), _op(RETURN, ALLOW)]
-    blocks = _by_argument(may_fork)
-    for name, number in numbers(BY_ARGUMENT, machine).items():
+    for name, number in numbers(table, machine).items():
         program += [_op(JUMP_EQUAL, number, 0, len(blocks[name])), *blocks[name]]
-    return b"".join([*program, _op(RETURN, ERRNO | errno.EPERM)])
+    return b"".join([*program, otherwise])
+
+
+def server_filter(machine: str) -> bytes:
+    """Allows what servers and programs need, refuses the rest. KeyError: unknown machine."""
+    table = ALLOWED + SERVER + RECEIVE + BY_ARGUMENT
+    blocks = {name: [_op(RETURN, ALLOW)] for name in numbers(table, machine)}
+    blocks["clone"] = [_op(LOAD, ARGUMENT_0), _op(JUMP_ANY_BIT, NEW_NAMESPACES, 0, 1), REFUSE,
+                       _op(RETURN, ALLOW)]  # fmt: skip
+    # Its flags lie in memory, where a filter cannot see them; the C library falls back.
+    blocks["clone3"] = [_op(RETURN, ERRNO | errno.ENOSYS)]
+    blocks["ioctl"] = [_op(LOAD, ARGUMENT_1), *_one_of(TERMINAL, errno.ENOTTY)]
+    blocks["socketpair"] = _stream_pair()
+    return _program(machine, blocks, table, REFUSE)
+
+
+def child_filter(machine: str, may_fork: bool, may_receive: bool) -> bytes:
+    """On top of `server_filter`, and short, because it is put on for every program."""
+    table = SERVER + ("" if may_receive else RECEIVE) + " clone:56:220 prctl:157:167"
+    blocks = {name: [REFUSE] for name in numbers(table, machine)}
+    blocks["prctl"] = [_op(LOAD, ARGUMENT_0), *_one_of(PRCTL_NAMES, errno.EPERM)]
+    if may_fork:
+        blocks["clone"] = [_op(RETURN, ALLOW)]
+    else:
+        blocks["clone"] = [_op(LOAD, ARGUMENT_0), _op(JUMP_ANY_BIT, THREAD, 1, 0), REFUSE,
+                           _op(RETURN, ALLOW)]  # fmt: skip
+    return _program(machine, blocks, table, _op(RETURN, ALLOW))
 
 
 class _Program(ctypes.Structure):
@@ -122,9 +144,8 @@ class _Program(ctypes.Structure):
 class Filter:
     """A filter ready to be put on. It stays on the process and all that it starts."""
 
-    def __init__(self, may_fork: bool) -> None:
-        self._bytes = build(may_fork, platform.machine())
-        self._program = _Program(len(self._bytes) // 8, self._bytes)
+    def __init__(self, program: bytes) -> None:
+        self._program = _Program(len(program) // 8, program)
 
     def install(self) -> None:
         """Needs no_new_privs. Raises OSError."""

@@ -8,12 +8,10 @@ as a number that stands for it.
 from __future__ import annotations
 
 import builtins
+import importlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 LONG_BITS = 1024
@@ -24,13 +22,13 @@ SEQUENCES: dict[str, type] = {
 BY_TEXT: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "bytes": (bytes, bytes.hex, bytes.fromhex),
     "bytearray": (bytearray, bytearray.hex, bytearray.fromhex),
-    "decimal": (Decimal, str, Decimal),
-    "fraction": (Fraction, str, Fraction),
     "complex": (complex, repr, complex),
-    "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
-    "date": (date, date.isoformat, date.fromisoformat),
-    "time": (time, time.isoformat, time.fromisoformat),
 }
+IMPORTED = {
+    "Decimal": "decimal", "Fraction": "fractions", "datetime": "datetime", "date": "datetime",
+    "time": "datetime",
+}  # fmt: skip
+"""Classes whose text gives the value back, by module: imported where they are used."""
 
 
 class Unplain(TypeError):
@@ -56,10 +54,13 @@ def encode(value: Any, stand_in: Callable[[Any], int]) -> Any:
     for kind, (base, out, _) in BY_TEXT.items():
         if isinstance(value, base):
             return [kind, out(value)]
-    if isinstance(value, timedelta):
-        return ["timedelta", [value.days, value.seconds, value.microseconds]]
+    for base in type(value).__mro__:
+        if IMPORTED.get(base.__name__) == base.__module__:
+            return [base.__name__, str(value)]
     if isinstance(value, range):
         return ["range", [value.start, value.stop, value.step]]
+    if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
+        return ["type", value.__name__]
     if isinstance(value, Iterator):
         return ["iterator", [encode(one, stand_in) for one in value]]
     return ["stand_in", stand_in(value)]
@@ -78,10 +79,13 @@ def decode(value: Any, stood_for: Callable[[int], Any]) -> Any:
         return int(content, 16)
     if kind in BY_TEXT:
         return BY_TEXT[kind][2](content)
-    if kind == "timedelta":
-        return timedelta(*content)
+    if kind in IMPORTED:
+        found = getattr(importlib.import_module(IMPORTED[kind]), kind)
+        return getattr(found, "fromisoformat", found)(content)
     if kind == "range":
         return range(*content)
+    if kind == "type" and isinstance(found := getattr(builtins, content), type):
+        return found
     if kind == "iterator":
         return iter([decode(one, stood_for) for one in content])
     if kind == "stand_in":
