@@ -8,12 +8,12 @@ import pytest
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.execution import Outcome, Program
 from foresight.evals.graders import NumericAnswer
 from foresight.evals.item import Item
 from foresight.evals.protocols import Cloze, Code, FreeResponse
 from foresight.evals.protocols.code import free_names
 from foresight.evals.record import Reason
+from foresight.evals.sandbox import Outcome, Program
 from foresight.evals.task import Task
 from foresight.inference.language_model import GenerateRequest
 from tests.evals.models import Written, open_items
@@ -41,14 +41,15 @@ class Here:
 
     def _run(self, one: Program) -> Outcome:
         if self.broken:
-            return Outcome("sandbox_failed", stderr="no namespaces")
+            return Outcome("sandbox_failed", "", "no namespaces", None, 0.0)
         names: dict[str, object] = {}
         try:
             exec(one.source, names)
             exec(one.tests, {"_program": type("Names", (), names)})
         except Exception as error:
-            return Outcome("failed", stderr=f"Trace\n{type(error).__name__}: at 0x7ffe12 {error}\n")
-        return Outcome("passed")
+            text = f"Trace\n{type(error).__name__}: at 0x7ffe12 {error}\n"
+            return Outcome("failed", "", text, 1, 0.0)
+        return Outcome("passed", "", "", 0, 0.0)
 
 
 def test_cloze_is_right_if_a_target_is_greedy() -> None:

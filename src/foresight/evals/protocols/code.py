@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
+from typing import Protocol as Structural
 
 from pydantic import Field, SkipValidation
 
 from foresight.errors import UserError
-from foresight.evals.execution import Limits, Outcome, Program, Sandbox
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout, prompt_text
 from foresight.evals.protocols.protocol import (
@@ -26,6 +26,7 @@ from foresight.evals.protocols.protocol import (
     unanswered,
 )
 from foresight.evals.record import Reason
+from foresight.evals.sandbox import Limits, Outcome, Program, Sandbox
 from foresight.inference.language_model import (
     Completion,
     GenerateRequest,
@@ -36,11 +37,18 @@ from foresight.inference.language_model import (
 _FENCE = re.compile(r"```[a-zA-Z0-9_+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
+class ProgramRunner(Structural):
+    """Runs programs away from this process; outcomes in the order of the programs."""
+
+    def run(self, programs: Sequence[Program]) -> list[Outcome]: ...
+
+
 class Code(Protocol):
     """Score 1 if the program passes its tests (Chen et al. 2021).
 
-    The item's target holds the tests as Python source, one text or several; names that they do not
-    define themselves are those of the program. pass@k of n samples per item is part of the summary.
+    The item's target holds the tests as Python source, one text or several, which run apart from
+    the program: `_program.NAME` is the program's NAME, and names that tests neither define nor
+    find among the builtins are taken from there. Summaries of several samples tell pass@k.
     """
 
     kind: Literal["code"] = "code"
@@ -59,8 +67,8 @@ class Code(Protocol):
     """End of the function, for models that go on writing (Chen et al. 2021)."""
     limits: Limits = Limits()
     """What a program may use."""
-    sandbox: Annotated[Any, SkipValidation] = Field(default=None, exclude=True)
-    """Where programs run; None: `foresight.evals.sandbox.Sandbox()`."""
+    sandbox: Annotated[ProgramRunner | None, SkipValidation] = Field(default=None, exclude=True)
+    """Where programs run; None: a `Sandbox` of this machine."""
 
     def check(self, item: Item) -> None:
         needs_answers(item)
@@ -84,15 +92,16 @@ class Code(Protocol):
             )
             for one, prompt in zip(attempts, prompts, strict=True)
         ]
-        written = [answers[0] for answers in model.generate(requests)]
+        # Opened first: where there is no sandbox, nothing is spent on programs.
+        with self._opened() as sandbox:
+            written = [answers[0] for answers in model.generate(requests)]
+            judged = [at for at, one in enumerate(written) if came(one)]
+            programs = [self.program(attempts[at].item, written[at].text) for at in judged]
+            outcomes = sandbox.run(programs)
         texts = [prompt_text(prompt) for prompt in prompts]
         for at, one in enumerate(written):
             if not came(one):
                 emit(at, unanswered(texts[at], one))
-        judged = [at for at, one in enumerate(written) if came(one)]
-        programs = [self.program(attempts[at].item, written[at].text) for at in judged]
-        with self._opened() as sandbox:
-            outcomes = sandbox.run(programs)
         for at, program, outcome in zip(judged, programs, outcomes, strict=True):
             emit(at, _answer(texts[at], written[at], program, outcome))
 
@@ -110,11 +119,11 @@ class Code(Protocol):
         return Program(head + body + "\n", limits=self.limits, tests=bound + tests)
 
     @contextmanager
-    def _opened(self) -> Iterator[Sandbox]:
+    def _opened(self) -> Iterator[ProgramRunner]:
         if self.sandbox is not None:
             yield self.sandbox
             return
-        with importlib.import_module("foresight.evals.sandbox").Sandbox() as sandbox:
+        with Sandbox() as sandbox:
             yield sandbox
 
 
@@ -142,8 +151,12 @@ def free_names(tests: str) -> list[str]:
     """Global names that tests use and neither define nor find among the builtins: those of the
     program under test. Raises SyntaxError."""
     used: dict[str, None] = {}
-    made: set[str] = set()
-    for node in ast.walk(ast.parse(tests)):
+    with warnings.catch_warnings():
+        # Escapes such as "\w" in tests of others are none of our user's business.
+        warnings.simplefilter("ignore")
+        tree = ast.parse(tests)
+    made = {"_program"}
+    for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 used[name] = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals import sandbox
 from foresight.evals.graders import NumericAnswer
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
@@ -113,9 +114,10 @@ def humaneval(path: Path, subset: str) -> Suite:
     items = []
     for file, text in read_files(path, "HumanEval.jsonl").items():
         for _, row in rows_of(file, text, "task_id", "prompt", "entry_point", "test"):
-            tests = f"{row['test']}\ncheck({row['entry_point']})"
+            program = sandbox.human_eval(row["prompt"], "", row["test"], row["entry_point"])
             meta = {"entry_point": row["entry_point"], "solution": row["canonical_solution"]}
-            items.append(Item(row["task_id"], (Text(row["prompt"]),), (), (tests,), meta=meta))
+            parts = (Text(row["prompt"]),)
+            items.append(Item(row["task_id"], parts, (), (program.tests,), meta=meta))
     return Suite(tuple(items), Code())
 
 
@@ -129,7 +131,8 @@ def mbpp(path: Path, subset: str) -> Suite:
         for _, row in rows_of(file, text, "task_id", "text", "code", "test_list"):
             shown = "\n".join(row["test_list"])
             asked = f"{row['text']}\nThe code must pass these tests:\n{shown}\n[BEGIN]\n"
-            tests = (row.get("test_setup_code") or "", *row["test_list"])
+            setup = row.get("test_setup_code") or ""
+            tests = (sandbox.mbpp("", row["code"], row["test_list"], setup).tests,)
             meta = {"solution": row["code"].replace("\r\n", "\n").replace("\r", "\n")}
             item = Item(str(row["task_id"]), (Text(asked),), (), tests, meta=meta)
             if row["task_id"] <= 10:
