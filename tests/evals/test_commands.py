@@ -72,7 +72,7 @@ def test_eval_and_compare(task: Path, tmp_path: Path) -> None:
 def test_the_table_shows_score_interval_and_hash(task: Path) -> None:
     done = typed("eval", "m5", task)
     assert done.returncode == 0, done.stderr
-    for word in ("choice_logprob", "95 %", "ECE", "hash", "records in runs/evals/m5"):
+    for word in ("choice_logprob", "95 %", "ECE", "SHA-256", "records in runs/evals/m5"):
         assert word in done.stdout
 
 
@@ -97,7 +97,7 @@ def test_mistakes_are_one_message(task: Path, monkeypatch: pytest.MonkeyPatch) -
     for words, message in [
         (("eval", "m5", "glue"), "expected SUITE@PATH"),
         (("eval", "m5", task, task), "two tasks have one name"),
-        (("eval", "m5", task, "--samples", 2), "2 times the same"),
+        (("eval", "m5", task, "--samples", 2), "would be 2 times the same"),
         (("compare", "out", "nowhere"), "nowhere: cannot be read"),
         (("compare", "out", task.parent / "items.jsonl"), "line 1: not a record"),
     ]:

@@ -42,7 +42,7 @@ def test_a_torn_line_is_cut_off_before_the_next(
     whole = path.read_bytes().count(b"\n")
     assert len(read_records(path)) == whole
     fill(path, record(2))
-    assert [one.item for one in read_records(path)] == ["q0", "q1"][:whole] + ["q2"]
+    assert [one.item for one in read_records(path)] == [*["q0", "q1"][:whole], "q2"]
 
 
 def test_without_the_cut_a_record_would_be_lost(tmp_path: Path) -> None:

@@ -146,8 +146,11 @@ def test_another_task_or_model_is_refused(whole: bytes, tmp_path: Path) -> None:
         run(_task(41), Written(_sum), tmp_path / "whole", samples=3)
     with pytest.raises(UserError, match="another model"):
         run(_task(), Written(_sum, name="other"), tmp_path / "whole", samples=3)
-    with pytest.raises(UserError, match="3 times the same"):
+    with pytest.raises(UserError, match="would be 3 times the same"):
         run(Task("c", choice_items(2), ChoiceLogprob()), Written(), tmp_path / "c", samples=3)
+    with pytest.raises(UserError, match="would be 3 times the same"):
+        greedy = Task("g", open_items(2), FreeResponse(temperature=0))
+        run(greedy, Written(), tmp_path / "g", samples=3)
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "records.jsonl").write_text("")
     with pytest.raises(UserError, match=r"without a task\.json"):

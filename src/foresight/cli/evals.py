@@ -38,7 +38,7 @@ def evaluate(
     Call again after an interruption to go on. `compare` tests differences between two models.
     """
     from foresight.evals.reading import read_task
-    from foresight.evals.runner import run
+    from foresight.evals.runner import check_samples, run
     from foresight.evals.summary import summarise
     from foresight.inference.open import open_model
     from foresight.views.evals import running, show_evaluation, warnings
@@ -47,6 +47,8 @@ def evaluate(
     names = [task.name for task in read]
     if len(set(names)) < len(names):
         raise UserError(f"two tasks have one name ({', '.join(names)}); give the YAML `name`")
+    for task in read:
+        check_samples(task, samples)
     opened = open_model(model)
     folder = out or Path("runs/evals") / re.sub(r"[^\w.+-]+", "_", opened.name)
     records: list[list[Record]] = []
@@ -54,6 +56,8 @@ def evaluate(
         for task in read:
             with running(errors, task.name) as watch:
                 records.append(run(task, opened, folder / task.name, samples, limit, watch))
+    except UserError as error:
+        raise UserError(f"task {read[len(records)].name}: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     found = [(task, summarise(rows)) for task, rows in zip(read, records, strict=True)]

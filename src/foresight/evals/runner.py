@@ -66,13 +66,7 @@ def run(
     Raises UserError if `out_dir` holds another task or model, or is in use; if more than one
     sample is asked of a protocol whose samples are all alike.
     """
-    if samples < 1:
-        raise UserError(f"samples {samples}: must be 1 or more")
-    if samples > 1 and not task.protocol.samples_differ:
-        raise UserError(
-            f"task {task.name}: {samples} samples of log-probabilities are {samples} times the "
-            f"same; leave --samples out"
-        )
+    check_samples(task, samples)
     items = task.chosen(limit)
     places = {
         record_key(task.hash, item.id, sample, model.name): at * samples + sample
@@ -102,6 +96,17 @@ def run(
         records = [one for one in read_records(path) if one.key in places]
         write_json(out_dir / "summary.json", summarise(records).to_json())
     return records
+
+
+def check_samples(task: Task, samples: int) -> None:
+    """Raises UserError if there are none, or several that would be all alike."""
+    if samples < 1:
+        raise UserError(f"samples {samples}: must be 1 or more")
+    if samples > 1 and not task.protocol.samples_differ():
+        raise UserError(
+            f"task {task.name}: {samples} samples would be {samples} times the same; leave "
+            f"--samples out, or give a protocol that writes a `temperature` above 0"
+        )
 
 
 def _ask(

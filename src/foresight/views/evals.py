@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,22 +74,20 @@ def show_evaluation(
     console: Console, found: Sequence[tuple[Task, Summary]], told: Sequence[str], folder: Path
 ) -> None:
     rows = []
-    for task, one in found:
-        n = one.score.n if one.score else 0
+    for _, one in found:
         rows.append([
             one.task,
             "" if one.score is None else f"{one.score.mean:.4f}",
             _interval(one.score),
-            str(n),
+            str(one.score.n if one.score else 0),
             str(one.unscored),
             "" if one.invalid_format_rate is None else f"{100 * one.invalid_format_rate:.1f} %",
             "" if one.calibration is None else f"{one.calibration.ece:.3f}",
-            " ".join(f"@{k} {estimate.mean:.3f}" for k, estimate in one.pass_at.items()),
-            task.hash[:12],
         ])  # fmt: skip
-    columns = ["task", "score", "95 %", "n", "no score", "bad format", "ECE", "pass", "hash"]
+    columns = ["task", "score", "95 %", "n", "no score", "bad format", "ECE"]
     _table(console, f"Scores of {found[0][1].model}", columns, rows)
-    for _, one in found:
+    for task, one in found:
+        console.print(f"  {one.task}: SHA-256 {task.hash}", markup=False, highlight=False)
         _show_details(console, one)
     for warning in told:
         console.print(f"  warning: {warning}", style="yellow", markup=False)
@@ -98,7 +95,10 @@ def show_evaluation(
 
 
 def _show_details(console: Console, one: Summary) -> None:
-    lines = []
+    lines = [
+        f"pass@{k} {estimate.mean:.4f}, 95 % {_interval(estimate)}"
+        for k, estimate in one.pass_at.items()
+    ]
     if len(one.reasons) > 1 or "ok" not in one.reasons:
         lines.append(", ".join(f"{count} {reason}" for reason, count in one.reasons.items()))
     if one.cut_at_length:
@@ -119,38 +119,43 @@ def _show_details(console: Console, one: Summary) -> None:
 
 
 def show_comparisons(console: Console, found: Sequence[Comparison]) -> None:
-    rows = []
-    for one in found:
-        rows.append([
+    rows = [
+        [
             one.task,
+            str(one.items),
             f"{one.first.mean:.4f}",
             f"{one.second.mean:.4f}",
             f"{one.difference.mean:+.4f}",
             _interval(one.difference, sign="+"),
-            f"{one.permutation_p:.2g}",
             f"{one.adjusted_p:.2g}",
-            "" if one.mcnemar_p is None else
-            f"{one.mcnemar_p:.2g} ({one.only_first} : {one.only_second})",
-            "" if one.detectable is None else f"{one.detectable:.4f}",
-            "" if one.unpaired_p is None else f"{one.unpaired_p:.2g}",
-            str(one.items),
-        ])  # fmt: skip
-    columns = ["task", "first", "second", "difference", "95 %", "p", "p, Holm", "McNemar",
-               "detectable", "p, unpaired", "items"]  # fmt: skip
-    models: dict[str, list[str]] = defaultdict(list)
-    for one in found:
-        models[" against ".join(one.models)].append(one.task)
+        ]
+        for one in found
+    ]
+    several = ", Holm" if len(found) > 1 else ""
+    columns = ["task", "items", "first", "second", "difference", "95 %", f"p{several}"]
+    models = dict.fromkeys(" against ".join(one.models) for one in found)
     _table(console, "; ".join(models), columns, rows)
-    console.print(
-        "  p: paired permutation test. detectable: with 80 % power. p, unpaired: what a test says "
-        "that takes the two for independent samples."
-    )
+    console.print("  p: paired permutation test, clusters flipped whole")
     for one in found:
-        for remark in one.remarks:
-            console.print(f"  {one.task}: {remark}", markup=False, highlight=False)
+        for line in (*_tests(one), *one.remarks):
+            console.print(f"  {one.task}: {line}", markup=False, highlight=False)
+
+
+def _tests(one: Comparison) -> list[str]:
+    lines = []
+    if one.mcnemar_p is not None:
+        lines.append(
+            f"exact McNemar p = {one.mcnemar_p:.2g}: {one.only_first} items only the first has "
+            f"right, {one.only_second} only the second"
+        )
+    if one.detectable is not None:
+        lines.append(f"detectable with 80 % power: a difference of {one.detectable:.4f}")
+    if one.unpaired_p is not None:
+        lines.append(f"a test that forgets the pairing would say p = {one.unpaired_p:.2g}")
+    return lines
 
 
 def _interval(one: Estimate | None, sign: str = "") -> str:
     if one is None or one.low is None or one.high is None:
         return ""
-    return f"{one.low:{sign}.4f} to {one.high:{sign}.4f}"
+    return f"{one.low:{sign}.3f} to {one.high:{sign}.3f}"

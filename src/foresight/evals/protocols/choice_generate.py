@@ -62,6 +62,10 @@ class ChoiceGenerate(Protocol):
         needs_choices(item)
         letters(item)
 
+    def samples_differ(self) -> bool:
+        drawn = self.temperature > 0 and self.explanation_tokens > 0
+        return drawn or self.shuffle_seed is not None
+
     def order(self, attempt: Attempt) -> list[int]:
         """Which choice stands at each letter."""
         places = list(range(len(attempt.item.choices)))

@@ -25,7 +25,6 @@ class ChoiceLogprob(Protocol):
     """
 
     kind: Literal["choice_logprob"] = "choice_logprob"
-    samples_differ: ClassVar[bool] = False
     batch: ClassVar[int] = 2048
 
     layout: Layout = Layout(question="{question}\n{options}Answer:")

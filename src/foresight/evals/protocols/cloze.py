@@ -20,7 +20,6 @@ class Cloze(Protocol):
     """
 
     kind: Literal["cloze"] = "cloze"
-    samples_differ: ClassVar[bool] = False
     batch: ClassVar[int] = 2048
 
     layout: Layout = Layout(answer=" {answer}")

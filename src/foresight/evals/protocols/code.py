@@ -77,6 +77,9 @@ class Code(Protocol):
         except SyntaxError as error:
             raise UserError(f"item {item.id}: its tests are no Python source ({error})") from None
 
+    def samples_differ(self) -> bool:
+        return self.temperature > 0
+
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         prompts = [self.prompt(one) for one in attempts]
         requests = [

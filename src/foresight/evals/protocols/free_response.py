@@ -40,6 +40,9 @@ class FreeResponse(Protocol):
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"grader": self.grader.settings()}
 
+    def samples_differ(self) -> bool:
+        return self.temperature > 0
+
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         prompts = [self.prompt(one) for one in attempts]
         requests = [

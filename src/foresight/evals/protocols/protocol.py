@@ -62,9 +62,6 @@ class Protocol(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    samples_differ: ClassVar[bool] = True
-    """False: a second sample of an item would be the first one again."""
-
     batch: ClassVar[int] = 256
     """Attempts put at a time: what a kill between two stages can cost."""
 
@@ -79,6 +76,10 @@ class Protocol(BaseModel, ABC):
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         """Answer all attempts. What the model or the grader fails to do is a reason, never an
         exception."""
+
+    def samples_differ(self) -> bool:
+        """False: a second sample of an item would be the first one again."""
+        return False
 
     def settings(self) -> dict[str, Any]:
         """What the task's hash covers, JSON values."""
