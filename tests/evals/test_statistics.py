@@ -135,7 +135,8 @@ def test_permutations_respect_clusters() -> None:
     """40 items that are really 5 clusters prove little."""
     differences, names = [1.0] * 40, [at // 8 for at in range(40)]
     assert permutation_p(differences, [1.0] * 40, names, 0) == pytest.approx(2 / 2**5)
-    assert permutation_p(differences, [1.0] * 40, list(range(40)), 0) < 1e-4
+    # No drawn flip is as far out; the observed one counts, so that p is never 0.
+    assert permutation_p(differences, [1.0] * 40, list(range(40)), 0) == pytest.approx(1 / 20_001)
 
 
 def test_false_alarms_of_the_paired_test_are_bounded() -> None:
@@ -210,6 +211,26 @@ def test_kappa_by_hand() -> None:
     found = agreement([*given_, None], [*labels, 1.0])
     assert (found.n, found.failed) == (50, 1)
     assert found.accuracy == pytest.approx(0.7) and found.kappa == pytest.approx(0.4)
+
+
+def test_kappas_error_is_the_delta_methods() -> None:
+    counts = np.array([[35, 10, 2], [8, 20, 5], [3, 5, 12]])
+    pairs = [(i, j) for i in range(3) for j in range(3) for _ in range(counts[i, j])]
+    found = agreement([i / 2 for i, _ in pairs], [j / 2 for _, j in pairs])
+
+    def kappa(cells: np.ndarray) -> float:
+        chance = cells.sum(0) @ cells.sum(1)
+        return float((np.trace(cells) - chance) / (1 - chance))
+
+    p, slope, step = counts / 100, np.zeros((3, 3)), 1e-6
+    for at in np.ndindex(3, 3):
+        up, down = p.copy(), p.copy()
+        up[at] += step
+        down[at] -= step
+        slope[at] = (kappa(up) - kappa(down)) / (2 * step)
+    se = math.sqrt(((p * slope**2).sum() - (p * slope).sum() ** 2) / 100)
+    assert found.kappa is not None and found.kappa_high is not None
+    assert found.kappa_high - found.kappa == pytest.approx(1.959964 * se, rel=1e-5)
 
 
 def test_kappas_interval_covers() -> None:

@@ -61,6 +61,15 @@ def test_each_normalisation_can_pick_another_option() -> None:
     assert found.details["picks"] == {"plain": 1, "per_token": 0, "per_byte": 2}
 
 
+def test_lengths_are_bytes_and_not_signs() -> None:
+    item = Item("x", (Text("Why?"),), ("ééé", "abcdefghijkl"), 0)
+    model = Written(nats=lambda prompt, choice: -1.6 if "é" in choice else -5.0)
+    (found,) = answers(ChoiceLogprob(layout=TEXT, normalise="per_byte"), (item,), model)
+    # -1.6 / 6 bytes is above -5 / 12; per sign it would be below.
+    assert found.details["scores"] == [pytest.approx(-1.6 / 6), pytest.approx(-5 / 12)]
+    assert found.answer == "A"
+
+
 def test_the_premise_of_letters_is_scored_once() -> None:
     model = Written()
     answers(ChoiceLogprob(normalise="domain_conditional"), choice_items(50), model)
