@@ -1,0 +1,268 @@
+"""The pool of fork servers, as its user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from foresight.errors import UserError
+from foresight.evals.sandbox.program import Limits, Outcome, Program
+
+GRACE_SECONDS = 10.0
+"""A server that has not answered this long after a program's wall time is replaced."""
+# The server's files are found as modules, but the packages around them are not run: their
+# imports are the parent's business, and an isolated interpreter has none of its libraries.
+START = """
+import sys, types
+package, folder, descriptor = sys.argv[1:]
+parts = package.split(".")
+for depth in range(len(parts), 0, -1):
+    made = sys.modules[".".join(parts[:depth])] = types.ModuleType(".".join(parts[:depth]))
+    made.__path__, folder = [folder], folder.rpartition("/")[0]
+from foresight.evals.sandbox.server import main
+main(int(descriptor))
+"""
+REMEDIES = {
+    "user namespace": "allow them (sysctl user.max_user_namespaces, "
+    "kernel.apparmor_restrict_unprivileged_userns=0, kernel.unprivileged_userns_clone=1), or run "
+    "as root with CAP_SYS_ADMIN; in a container: --cap-add SYS_ADMIN --security-opt "
+    "seccomp=unconfined --security-opt apparmor=unconfined",
+    "another user": "give the container CAP_SETUID and CAP_SETGID, or start it as an ordinary user",
+    "system call filter": "use a kernel with CONFIG_SECCOMP_FILTER",
+    "empty root": "use Linux 5.12 or newer; in a container: --security-opt apparmor=unconfined",
+}
+REMEDY = (
+    "use a kernel with namespaces; in a container: --cap-add SYS_ADMIN --security-opt "
+    "seccomp=unconfined"
+)
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A server's first message: mechanisms in force, and the one that is missing, with the why."""
+
+    done: tuple[str, ...]
+    missing: str | None
+    why: str
+
+    @property
+    def remedy(self) -> str:
+        return "" if self.missing is None else REMEDIES.get(self.missing, REMEDY)
+
+
+class Worker:
+    """A fork server process, with at most one program in it."""
+
+    def __init__(self) -> None:
+        self.index = -1
+        self.deadline = 0.0
+        self.start()
+
+    def start(self) -> None:
+        self.channel, theirs = socket.socketpair()
+        options = ["-s", "-S", "-P", "-X", "utf8", "-c", START, __package__]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *options, str(Path(__file__).parent), str(theirs.fileno())],
+                # A fixed order of sets: the same program gives the same outcome.
+                env={"PYTHONHASHSEED": "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                cwd="/",
+            )
+
+    def hello(self) -> Hello:
+        """How the server's confinement went. Raises UserError if it did not come up."""
+        try:
+            message = self._receive()
+        except EOFError:
+            raise UserError(f"the sandbox's interpreter does not start: {self._last()}") from None
+        return Hello(tuple(message["done"]), message["missing"], message["why"])
+
+    def send(self, index: int, program: Program, limits: Limits) -> None:
+        """Start a program. Raises OSError if the server is gone."""
+        tested = bool(program.tests)
+        request = {"text": program.source, "files": program.files, "tested": tested}
+        header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
+        self.index = index
+        self.deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
+        descriptors = [_memory(request, program.stdin), _memory({"text": program.tests}, "")]
+        try:
+            socket.send_fds(self.channel, [header], descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def outcome(self) -> Outcome:
+        """The program's outcome; a server that does not give one is replaced."""
+        try:
+            if time.monotonic() >= self.deadline:
+                raise EOFError
+            answer = self._receive()
+        except EOFError:
+            broken = Outcome(
+                "sandbox_failed", "", f"the fork server broke: {self._last()}", None, 0
+            )
+            self.restart()
+            return broken
+        stderr = answer["stderr"] + answer["message"]
+        return Outcome(
+            answer["status"], answer["stdout"], stderr, answer["exit_code"], answer["seconds"]
+        )
+
+    def restart(self) -> None:
+        """Raises UserError."""
+        self.close()
+        self.start()
+        require(self.hello())
+
+    def close(self) -> None:
+        """End the server and all it runs; it ends by itself should this process be killed."""
+        self.channel.close()
+        try:
+            self._process.communicate(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    def _last(self) -> str:
+        """What the server wrote when it died."""
+        self._process.kill()
+        _, text = self._process.communicate()
+        return (text or b"").decode(errors="replace").strip()[-500:]
+
+    def _receive(self) -> dict[str, Any]:
+        (length,) = struct.unpack("=I", self._read(4))
+        answer: dict[str, Any] = json.loads(self._read(length))
+        return answer
+
+    def _read(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            try:
+                part = self.channel.recv(count - len(data))
+            except ConnectionError:
+                part = b""
+            if not part:
+                raise EOFError
+            data += part
+        return bytes(data)
+
+
+class Sandbox:
+    """Runs programs in confinement, several at a time; a context manager.
+
+    Entering it raises UserError where the kernel does not give every mechanism, names it and how
+    to enable it: there is no weaker mode. `workers`: fork servers, by default one per processor.
+    `limits`: of programs that bring none.
+    """
+
+    def __init__(self, workers: int | None = None, limits: Limits | None = None) -> None:
+        self._count = workers or len(os.sched_getaffinity(0))
+        self._limits = limits or Limits()
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        if sys.platform != "linux":
+            raise UserError("generated code runs on Linux only: there are no namespaces elsewhere")
+        try:
+            self._workers += [Worker() for _ in range(self._count)]
+            for worker in self._workers:
+                require(worker.hello())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+
+    def run(
+        self,
+        programs: Sequence[Program],
+        on_done: Callable[[int, Outcome], None] | None = None,
+    ) -> list[Outcome]:
+        """Outcomes in the order of the programs; `on_done(index, outcome)` as they come.
+
+        A program whose server broke is "sandbox_failed", and the server is replaced.
+        """
+        assert self._workers, "the sandbox is not open"
+        waiting = iter(enumerate(programs))
+        found: dict[int, Outcome] = {}
+        busy: list[Worker] = []
+        try:
+            for worker in self._workers:
+                self._give(worker, waiting, busy)
+            while busy:
+                for worker in _ready(busy):
+                    busy.remove(worker)
+                    index, outcome = worker.index, worker.outcome()
+                    self._give(worker, waiting, busy)
+                    found[index] = outcome
+                    if on_done is not None:
+                        on_done(index, outcome)
+        finally:
+            for worker in busy:  # left by an exception in the middle of a program
+                worker.restart()
+        return [found[index] for index in range(len(programs))]
+
+    def _give(
+        self, worker: Worker, waiting: Iterator[tuple[int, Program]], busy: list[Worker]
+    ) -> None:
+        for index, program in waiting:
+            try:
+                worker.send(index, program, program.limits or self._limits)
+            except OSError:  # gone while idle
+                worker.restart()
+                worker.send(index, program, program.limits or self._limits)
+            busy.append(worker)
+            return
+
+
+def _ready(busy: list[Worker]) -> list[Worker]:
+    """Workers with an answer, or past their deadline; waits for the first."""
+    left = min(worker.deadline for worker in busy) - time.monotonic()
+    ready, _, _ = select.select([worker.channel for worker in busy], [], [], max(0.0, left))
+    now = time.monotonic()
+    return [worker for worker in busy if worker.channel in ready or worker.deadline <= now]
+
+
+def _memory(request: dict[str, Any], rest: str) -> int:
+    """A file in memory: length and JSON, then text of its own. Returns a descriptor at 0."""
+    text = json.dumps(request).encode()
+    descriptor = os.memfd_create("program")
+    with os.fdopen(os.dup(descriptor), "wb") as stream:
+        stream.write(struct.pack("<Q", len(text)) + text + rest.encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def require(hello: Hello) -> None:
+    """Raises UserError that names the missing mechanism and how to enable it."""
+    if hello.missing is not None:
+        raise UserError(
+            f"this machine cannot confine generated code: {hello.missing} ({hello.why}); to run "
+            f"it, {hello.remedy}"
+        )

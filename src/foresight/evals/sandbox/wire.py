@@ -1,0 +1,121 @@
+"""Plain values as JSON between a program and its tests.
+
+Only data crosses: what the program sends can at worst be a wrong value. Types that compare by
+value keep their kind, subclasses become their base; anything else stays where it is and crosses
+as a number that stands for it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+LONG_BITS = 1024
+"""Longer integers cross in base 16: decimal conversion is quadratic and Python refuses it."""
+SEQUENCES: dict[str, type] = {
+    "list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque,
+}  # fmt: skip
+BY_TEXT: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "bytearray": (bytearray, bytearray.hex, bytearray.fromhex),
+    "complex": (complex, repr, complex),
+}
+IMPORTED = {
+    "Decimal": "decimal", "Fraction": "fractions", "datetime": "datetime", "date": "datetime",
+    "time": "datetime",
+}  # fmt: skip
+"""Classes whose text gives the value back, by module: imported where they are used."""
+
+
+class Unplain(TypeError):
+    """A value that cannot cross."""
+
+
+def encode(value: Any, stand_in: Callable[[Any], int]) -> Any:
+    """A value as JSON. `stand_in` gives the number of a value that is not plain, or raises."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if value.bit_length() < LONG_BITS else ["int", hex(value)]
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind, base in SEQUENCES.items():
+        if isinstance(value, base):
+            return [kind, [encode(one, stand_in) for one in base.__iter__(value)]]  # type: ignore[attr-defined]
+    if isinstance(value, dict):
+        pairs = dict.items(value)
+        return ["dict", [[encode(k, stand_in), encode(v, stand_in)] for k, v in pairs]]
+    for kind, (base, out, _) in BY_TEXT.items():
+        if isinstance(value, base):
+            return [kind, out(value)]
+    for base in type(value).__mro__:
+        if IMPORTED.get(base.__name__) == base.__module__:
+            return [base.__name__, str(value)]
+    if isinstance(value, range):
+        return ["range", [value.start, value.stop, value.step]]
+    if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
+        return ["type", value.__name__]
+    if isinstance(value, Iterator):
+        return ["iterator", [encode(one, stand_in) for one in value]]
+    return ["stand_in", stand_in(value)]
+
+
+def decode(value: Any, stood_for: Callable[[int], Any]) -> Any:
+    """The inverse of `encode`. Raises ValueError, TypeError or LookupError for anything else."""
+    if not isinstance(value, list):
+        return value
+    kind, content = value
+    if kind in SEQUENCES:
+        return SEQUENCES[kind](decode(one, stood_for) for one in content)
+    if kind == "dict":
+        return {decode(key, stood_for): decode(one, stood_for) for key, one in content}
+    if kind == "int":
+        return int(content, 16)
+    if kind in BY_TEXT:
+        return BY_TEXT[kind][2](content)
+    if kind in IMPORTED:
+        found = getattr(importlib.import_module(IMPORTED[kind]), kind)
+        return getattr(found, "fromisoformat", found)(content)
+    if kind == "range":
+        return range(*content)
+    if kind == "type" and isinstance(found := getattr(builtins, content), type):
+        return found
+    if kind == "iterator":
+        return iter([decode(one, stood_for) for one in content])
+    if kind == "stand_in":
+        return stood_for(content)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def error_to_pair(error: BaseException) -> list[str]:
+    """The nearest builtin class of an exception, and its text."""
+    for one in type(error).__mro__:
+        if getattr(builtins, one.__name__, None) is one:
+            return [one.__name__, str(error)]
+    return ["Exception", repr(error)]
+
+
+def error_of(pair: list[str]) -> Exception:
+    """An exception of a builtin class; another one's name is put before the text."""
+    name, text = pair
+    kind = getattr(builtins, name, None)
+    try:
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            return kind(text)
+    except TypeError:  # UnicodeDecodeError and the like want more than a text
+        pass
+    return RuntimeError(f"{name}: {text}")
+
+
+def to_line(message: Any) -> bytes:
+    return json.dumps(message).encode()
+
+
+def from_line(line: bytes) -> Any:
+    return json.loads(line)
