@@ -8,13 +8,11 @@ forked child before a line of the program is read. Every step either works or ra
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from foresight.evals.sandbox import kernel, seccomp
@@ -27,16 +25,6 @@ KEPT = sum(
     1 << one
     for one in (kernel.CAP_SYS_ADMIN, kernel.CAP_SETUID, kernel.CAP_SETGID, kernel.CAP_KILL)
 )
-LIBRARIES = "_bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _ssl _uuid zlib"
-"""Extension modules of the standard library that need shared libraries from outside it. Loaded
-before the root changes: what is in the process need not be found on disk again."""
-WARM = (
-    "array bisect cmath collections.abc copy datetime functools hashlib heapq itertools json math "
-    "operator random re string time traceback typing"
-)
-"""Imported once, so that programs need not: what HumanEval and MBPP use. More would make every
-fork dearer; what is not here is imported from disk."""
-
 
 class Missing(Exception):
     """A mechanism that the kernel refused: its name and why."""
@@ -76,9 +64,6 @@ def enter(steps: Steps) -> Jail:
 
     Raises Missing. The calling process stays outside, waits for the child and exits with it.
     """
-    for name in (LIBRARIES + " " + WARM).split():
-        with suppress(ImportError):
-            importlib.import_module(name)
     root = os.geteuid() == 0
     uid = _unused_uid() if root else os.geteuid()
     if root and not _may_administrate():

@@ -24,6 +24,7 @@ class Line:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._data = bytearray()
 
     def send(self, message: Any) -> None:
         data = wire.to_line(message)
@@ -33,20 +34,22 @@ class Line:
 
     def receive(self) -> Any:
         """The next message. Raises EOFError when the other side is gone, ValueError on nonsense."""
-        (length,) = struct.unpack("=I", self._read(4))
+        self._take(4)
+        (length,) = struct.unpack("=I", self._data[:4])
         if length > LINE_BYTES:
             raise ValueError(f"an answer of {length} bytes is longer than {LINE_BYTES}")
-        return wire.from_line(self._read(length))
+        self._take(4 + length)
+        # One side speaks at a time: nothing follows a message before it is answered.
+        message = wire.from_line(self._data[4 : 4 + length])
+        self._data.clear()
+        return message
 
-    def _read(self, count: int) -> bytes:
-        parts = []
-        while count:
-            part = os.read(self._descriptor, min(count, 1 << 20))
+    def _take(self, count: int) -> None:
+        while len(self._data) < count:
+            part = os.read(self._descriptor, 1 << 16)
             if not part:
                 raise EOFError("the program ended before its tests did")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            self._data += part
 
 
 class Remote:

@@ -30,6 +30,8 @@ parts = package.split(".")
 for depth in range(len(parts), 0, -1):
     made = sys.modules[".".join(parts[:depth])] = types.ModuleType(".".join(parts[:depth]))
     made.__path__, folder = [folder], folder.rpartition("/")[0]
+from foresight.evals.sandbox.warm import warm
+warm()
 from foresight.evals.sandbox.server import main
 main(int(descriptor))
 """

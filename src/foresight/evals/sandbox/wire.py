@@ -117,5 +117,5 @@ def to_line(message: Any) -> bytes:
     return json.dumps(message).encode()
 
 
-def from_line(line: bytes) -> Any:
+def from_line(line: bytes | bytearray) -> Any:
     return json.loads(line)
