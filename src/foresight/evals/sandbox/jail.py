@@ -3,7 +3,7 @@
 `enter` is called once in a fresh interpreter. As root (CAP_SYS_ADMIN) it makes namespaces
 directly; otherwise it makes a user namespace first, where the kernel allows it. The new root is a
 small tmpfs with the interpreter's library read-only and nothing else. `confine` is called in each
-forked child before a line of the program is read. Every step either works or raises `Missing`.
+forked child before a line of the program is read. Every step either works or raises `MechanismError`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ KEPT = sum(
     for one in (kernel.CAP_SYS_ADMIN, kernel.CAP_SETUID, kernel.CAP_SETGID, kernel.CAP_KILL)
 )
 
-class Missing(Exception):
+
+class MechanismError(Exception):
     """A mechanism that the kernel refused: its name and why."""
 
     def __init__(self, mechanism: str, why: str) -> None:
@@ -44,7 +45,7 @@ class Steps:
         try:
             result = step(*arguments)
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise Missing(mechanism, str(error)) from error
+            raise MechanismError(mechanism, str(error)) from error
         if mechanism not in self.done:
             self.done.append(mechanism)
         return result
@@ -62,7 +63,7 @@ class Jail(NamedTuple):
 def enter(steps: Steps) -> Jail:
     """Confine this process; returns in a child, the first process of a new pid namespace.
 
-    Raises Missing. The calling process stays outside, waits for the child and exits with it.
+    Raises MechanismError. The calling process stays outside, waits for the child and exits with it.
     """
     root = os.geteuid() == 0
     uid = _unused_uid() if root else os.geteuid()
@@ -168,7 +169,7 @@ def _cover(folder: str) -> None:
 
 
 def confine(jail: Jail, limits: dict[str, Any], install_filter: Callable[[], None]) -> None:
-    """Give up, in a forked child, whatever it does not need. Raises Missing.
+    """Give up, in a forked child, whatever it does not need. Raises MechanismError.
 
     `limits`: the fields of `Limits`. The filter comes on top of the server's.
     """

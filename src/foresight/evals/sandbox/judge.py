@@ -55,8 +55,8 @@ class Line:
 class Remote:
     """Stands in the tests for something of the program that is not a plain value.
 
-    It can be called, asked for attributes, given some, and handed back. It is equal to itself alone and has no
-    truth value: no object of the program answers `==` or `assert`.
+    It can be called, asked for attributes, given some, and handed back. It is equal to itself
+    alone and has no truth value: no object of the program answers `==` or `assert`.
     """
 
     __slots__ = ("_ask", "_number")
@@ -79,7 +79,7 @@ class Remote:
         self._ask(["set", self._number, name, _encode(value)])
 
     def __bool__(self) -> bool:
-        raise wire.Unplain("an object of the program has no truth value in its tests")
+        raise wire.UnplainError("an object of the program has no truth value in its tests")
 
 
 class Names:
@@ -99,7 +99,7 @@ def _encode(value: Any) -> Any:
 def _number_of(value: Any) -> int:
     if isinstance(value, Remote):
         return value._number
-    raise wire.Unplain(f"tests cannot hand a {type(value).__name__} to the program")
+    raise wire.UnplainError(f"tests cannot hand a {type(value).__name__} to the program")
 
 
 def compiled(source: str, name: str) -> CodeType:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from foresight.errors import UserError
+from foresight.evals.sandbox import self_test
 from foresight.evals.sandbox.program import Limits, Outcome, Program
 
 GRACE_SECONDS = 10.0
@@ -44,21 +45,32 @@ REMEDIES = {
     "system call filter": "use a kernel with CONFIG_SECCOMP_FILTER",
     "empty root": "use Linux 5.12 or newer; in a container: --security-opt apparmor=unconfined",
 }
-REMEDY = "use a kernel with namespaces; in a container: --cap-add SYS_ADMIN --security-opt " \
+REMEDY = (
+    "use a kernel with namespaces; in a container: --cap-add SYS_ADMIN --security-opt "
     "seccomp=unconfined"
+)
 
 
 @dataclass(frozen=True)
-class Hello:
-    """A server's first message: mechanisms in force, and the one that is missing, with the why."""
+class Report:
+    """What a server found when it confined itself.
 
-    done: tuple[str, ...]
-    missing: str | None
-    why: str
+    `mechanisms`: name and whether it is in force, in order, up to the first that is not; then what
+    was tried from inside. `missing`: the first that is not in force, `why` and the `remedy`.
+    """
 
-    @property
-    def remedy(self) -> str:
-        return "" if self.missing is None else REMEDIES.get(self.missing, REMEDY)
+    mechanisms: dict[str, bool]
+    missing: str | None = None
+    why: str = ""
+    remedy: str = ""
+
+    def require(self) -> None:
+        """Raises UserError that names the missing mechanism and how to enable it."""
+        if self.missing is not None:
+            raise UserError(
+                f"this machine cannot confine generated code: {self.missing} ({self.why}); to run "
+                f"it, {self.remedy}"
+            )
 
 
 class Worker:
@@ -85,20 +97,31 @@ class Worker:
                 cwd="/",
             )
 
-    def hello(self) -> Hello:
+    def report(self) -> Report:
         """How the server's confinement went. Raises UserError if it did not come up."""
         try:
             message = self._receive()
         except EOFError:
             raise UserError(f"the sandbox's interpreter does not start: {self._last()}") from None
-        return Hello(tuple(message["done"]), message["missing"], message["why"])
+        found = dict.fromkeys(message["done"], True)
+        missing, why = message["missing"], message["why"]
+        if missing is None:
+            self.send(0, self_test.PROGRAM, Limits())
+            outcome = self.outcome(replace=False)
+            found |= (walls := self_test.walls(outcome))
+            missing = next((name for name, held in walls.items() if not held), None)
+            why = outcome.stderr[-500:] or "tried from inside"
+        if missing is None:
+            return Report(found)
+        return Report(found | {missing: False}, missing, why, REMEDIES.get(missing, REMEDY))
 
     def send(self, index: int, program: Program, limits: Limits) -> None:
-        """Start a program. Raises OSError if the server is gone."""
+        """Start a program; `limits` if it brings none. Raises OSError if the server is gone."""
         tested = bool(program.tests)
         request = {"text": program.source, "files": program.files, "tested": tested}
-        header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
         self.index = index
+        limits = program.limits or limits
+        header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
         self.deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
         descriptors = [_memory(request, program.stdin), _memory({"text": program.tests}, "")]
         try:
@@ -107,15 +130,18 @@ class Worker:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def outcome(self) -> Outcome:
-        """The program's outcome; a server that does not give one is replaced."""
+    def outcome(self, replace: bool = True) -> Outcome:
+        """The program's outcome; a server that does not give one is replaced, or left dead."""
         try:
             if time.monotonic() >= self.deadline:
                 raise EOFError
             answer = self._receive()
         except EOFError:
-            broken = Outcome("sandbox_failed", "", f"the fork server broke: {self._last()}", None, 0)
-            self.restart()
+            broken = Outcome(
+                "sandbox_failed", "", f"the fork server broke: {self._last()}", None, 0
+            )
+            if replace:
+                self.restart()
             return broken
         stderr = answer["stderr"] + answer["message"]
         return Outcome(
@@ -126,7 +152,7 @@ class Worker:
         """Raises UserError."""
         self.close()
         self.start()
-        require(self.hello())
+        self.report().require()
 
     def close(self) -> None:
         """End the server and all it runs; it ends by itself should this process be killed."""
@@ -175,12 +201,11 @@ class Sandbox:
         self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
-        if sys.platform != "linux":
-            raise UserError("generated code runs on Linux only: there are no namespaces elsewhere")
+        on_linux()
         try:
             self._workers += [Worker() for _ in range(self._count)]
             for worker in self._workers:
-                require(worker.hello())
+                worker.report().require()
         except BaseException:
             self.close()
             raise
@@ -231,10 +256,10 @@ class Sandbox:
     ) -> None:
         for index, program in waiting:
             try:
-                worker.send(index, program, program.limits or self._limits)
+                worker.send(index, program, self._limits)
             except OSError:  # gone while idle
                 worker.restart()
-                worker.send(index, program, program.limits or self._limits)
+                worker.send(index, program, self._limits)
             busy.append(worker)
             return
 
@@ -257,10 +282,21 @@ def _memory(request: dict[str, Any], rest: str) -> int:
     return descriptor
 
 
-def require(hello: Hello) -> None:
-    """Raises UserError that names the missing mechanism and how to enable it."""
-    if hello.missing is not None:
+def on_linux() -> None:
+    """Raises UserError where there is no such kernel."""
+    machine = os.uname().machine
+    if sys.platform != "linux" or machine not in ("x86_64", "aarch64"):
         raise UserError(
-            f"this machine cannot confine generated code: {hello.missing} ({hello.why}); to run "
-            f"it, {hello.remedy}"
+            f"generated code runs on Linux on x86_64 or aarch64 only; this is {sys.platform} on "
+            f"{machine}"
         )
+
+
+def check() -> Report:
+    """What this machine has for the sandbox. Raises UserError as `Sandbox` does elsewhere."""
+    on_linux()
+    worker = Worker()
+    try:
+        return worker.report()
+    finally:
+        worker.close()

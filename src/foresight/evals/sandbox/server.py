@@ -42,7 +42,7 @@ JUDGE_LIMITS = {
 """The judge's; its time is that of the programs."""
 
 
-class Gone(Exception):
+class HangUpError(Exception):
     """The other side of the socket has been closed."""
 
 
@@ -124,7 +124,7 @@ class Server:
                 return
             try:
                 reply = self._run(json.loads(header), *descriptors)
-            except Gone:
+            except HangUpError:
                 return
             send(self._channel, reply)
 
@@ -174,9 +174,7 @@ class Server:
         if self._judge is None:
             self._judge_channel, far = socket.socketpair()
             descriptors = (self._nothing, self._nothing, self._nothing, far.fileno())
-            pid = self._fork(
-                descriptors, JUDGE_LIMITS, True, _report_socket, judge_programs
-            )
+            pid = self._fork(descriptors, JUDGE_LIMITS, True, _report_socket, judge_programs)
             far.close()
             self._judge = Child(pid, os.dup(self._judge_channel.fileno()))
         # What it said of the last program is done with.
@@ -221,7 +219,7 @@ class Server:
                 return "timeout"
             for descriptor, _ in poller.poll(left * 1000 + 1):
                 if descriptor == self._channel.fileno():
-                    raise Gone
+                    raise HangUpError
                 if descriptor == last.handle:
                     return "ended"
                 stream = ends[descriptor]
@@ -279,7 +277,7 @@ def main(descriptor: int) -> None:
     steps = jails.Steps()
     try:
         jail = jails.enter(steps)
-    except jails.Missing as error:
+    except jails.MechanismError as error:
         send(channel, {"done": steps.done, "missing": error.mechanism, "why": error.why})
         return
     send(channel, {"done": steps.done, "missing": None, "why": ""})
