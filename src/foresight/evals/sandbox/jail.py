@@ -3,7 +3,7 @@
 `enter` is called once in a fresh interpreter. As root (CAP_SYS_ADMIN) it makes namespaces
 directly; otherwise it makes a user namespace first, where the kernel allows it. The new root is a
 small tmpfs with the interpreter's library read-only and nothing else. `confine` is called in each
-forked child before a line of the program is read. Every step either works or raises `MechanismError`.
+forked child before a line of the program is read. Every step works, or raises MechanismError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from foresight.evals.sandbox import kernel, seccomp
 
-THREADS = 32
+THREADS = 33
+"""Of a program that cannot fork, the first included."""
 REPORT_BYTES = 1 << 16
 READ_ONLY = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID
 WORK = "/tmp"
@@ -177,15 +178,18 @@ def confine(jail: Jail, limits: dict[str, Any], install_filter: Callable[[], Non
     # Signals to the own process group would otherwise reach the server, outside or not.
     steps("session", os.setsid)
     memory = jail.bare_bytes + limits["memory_bytes"]
+    # What else counts: the judge, and where all is one user, the server and its door-keeper.
+    root = os.geteuid() == 0
+    tasks = (1 if root else 3) + (THREADS if limits["processes"] == 1 else limits["processes"])
     for kind, value in (
         (resource.RLIMIT_CPU, limits["cpu_seconds"]), (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_NPROC, limits["processes"] + THREADS + 3),
+        (resource.RLIMIT_NPROC, tasks),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]), (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0), (resource.RLIMIT_MEMLOCK, 0), (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 64),
     ):  # fmt: skip
         steps("resource limits", resource.setrlimit, kind, (value, value))
-    if os.geteuid() == 0:
+    if root:
         steps("another user", _become, jail.uid)
     steps("no capabilities", kernel.set_capabilities, 0)
     steps("system call filter", install_filter)

@@ -127,7 +127,9 @@ def judge(tests: str, line: Line) -> tuple[bool, str]:
     try:
         if line.receive() != "ready":
             raise EOFError("the program did not run to its end")
-        exec(compiled(tests, "tests.py"), module("tests") | {"_program": Names(ask)})
+        namespace = module("tests")
+        namespace["_program"] = Names(ask)
+        exec(compiled(tests, "tests.py"), namespace)
     except BaseException as error:
         return False, text_of(error)
     return True, ""

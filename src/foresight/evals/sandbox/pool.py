@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from foresight.errors import UserError
 from foresight.evals.sandbox import self_test
@@ -36,6 +36,9 @@ warm()
 from foresight.evals.sandbox.server import main
 main(int(descriptor))
 """
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"}
+"""A fixed order of sets, so that the same program gives the same outcome; and no 64 MB of address
+space for every thread, which is what a program's memory is counted in."""
 REMEDIES = {
     "user namespace": "allow them (sysctl user.max_user_namespaces, "
     "kernel.apparmor_restrict_unprivileged_userns=0, kernel.unprivileged_userns_clone=1), or run "
@@ -87,8 +90,7 @@ class Worker:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, *options, str(Path(__file__).parent), str(theirs.fileno())],
-                # A fixed order of sets: the same program gives the same outcome.
-                env={"PYTHONHASHSEED": "0"},
+                env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -123,12 +125,10 @@ class Worker:
         limits = program.limits or limits
         header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
         self.deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
-        descriptors = [_memory(request, program.stdin), _memory({"text": program.tests}, "")]
-        try:
-            socket.send_fds(self.channel, [header], descriptors)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        source = _memory(request, program.stdin)
+        self._tests = _memory({"text": program.tests}, "")
+        with source:
+            socket.send_fds(self.channel, [header], [source.fileno(), self._tests.fileno()])
 
     def outcome(self, replace: bool = True) -> Outcome:
         """The program's outcome; a server that does not give one is replaced, or left dead."""
@@ -144,6 +144,10 @@ class Worker:
                 self.restart()
             return broken
         stderr = answer["stderr"] + answer["message"]
+        with self._tests:
+            if answer["judged"]:
+                self._tests.seek(0)
+                stderr += self._tests.read().decode(errors="replace")
         return Outcome(
             answer["status"], answer["stdout"], stderr, answer["exit_code"], answer["seconds"]
         )
@@ -272,14 +276,13 @@ def _ready(busy: list[Worker]) -> list[Worker]:
     return [worker for worker in busy if worker.channel in ready or worker.deadline <= now]
 
 
-def _memory(request: dict[str, Any], rest: str) -> int:
-    """A file in memory: length and JSON, then text of its own. Returns a descriptor at 0."""
+def _memory(request: dict[str, Any], rest: str) -> BinaryIO:
+    """A file in memory: length and JSON, then text of its own; read from the start."""
     text = json.dumps(request).encode()
-    descriptor = os.memfd_create("program")
-    with os.fdopen(os.dup(descriptor), "wb") as stream:
-        stream.write(struct.pack("<Q", len(text)) + text + rest.encode())
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+    stream = os.fdopen(os.memfd_create("program"), "w+b", buffering=0)
+    stream.write(struct.pack("<Q", len(text)) + text + rest.encode())
+    stream.seek(0)
+    return stream
 
 
 def on_linux() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 LONG_BITS = 1024
 """Longer integers cross in base 16: decimal conversion is quadratic and Python refuses it."""
-SEQUENCES: dict[str, type] = {
+SEQUENCES: dict[str, Any] = {
     "list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque,
     "iterator": Iterator,
 }  # fmt: skip
@@ -25,13 +25,13 @@ IMPORTED = {
     "time": "datetime",
 }  # fmt: skip
 """Classes whose text gives the value back, by module: imported where they are used."""
+ENDING = ("StopIteration", "StopAsyncIteration")
 DECODERS: dict[str, Callable[[Any], Any]] = {
     "int": lambda text: int(text, 16),
     "range": lambda bounds: range(*bounds),
     "complex": complex,
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
-    "type": lambda name: _builtin_type(name),
 }
 
 
@@ -50,7 +50,7 @@ def encode(value: Any, stand_in: Callable[[Any], int]) -> Any:
         return ["dict", [[encode(k, stand_in), encode(v, stand_in)] for k, v in pairs]]
     for kind, base in SEQUENCES.items():
         if isinstance(value, base):
-            return [kind, [encode(one, stand_in) for one in value]]
+            return [kind, [encode(one, stand_in) for one in iter(value)]]
     return _leaf(value) or ["stand_in", stand_in(value)]
 
 
@@ -62,8 +62,9 @@ def _leaf(value: Any) -> list[Any] | None:
         return ["complex", repr(value)]
     if isinstance(value, range):
         return ["range", [value.start, value.stop, value.step]]
-    if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
-        return ["type", value.__name__]
+    name = getattr(value, "__name__", "")
+    if isinstance(value, type) and getattr(builtins, name, None) is value:
+        return ["type", name]
     for base in type(value).__mro__:
         if IMPORTED.get(base.__name__) == base.__module__:
             return [base.__name__, str(value)]
@@ -85,7 +86,7 @@ def decode(value: Any, stood_for: Callable[[int], Any]) -> Any:
     if kind in IMPORTED:
         found = getattr(importlib.import_module(IMPORTED[kind]), kind)
         return getattr(found, "fromisoformat", found)(content)
-    return DECODERS[kind](content)
+    return _builtin_type(content) if kind == "type" else DECODERS[kind](content)
 
 
 def _builtin_type(name: str) -> type:
@@ -104,11 +105,14 @@ def error_to_pair(error: BaseException) -> list[str]:
 
 
 def error_of(pair: list[str]) -> Exception:
-    """An exception of a builtin class; another one's name is put before the text."""
+    """An exception of a builtin class; another one's name is put before the text.
+
+    Those that end an iteration are never raised: `all(map(f, cases))` would end early, and pass.
+    """
     name, text = pair
     kind = getattr(builtins, name, None)
     try:
-        if isinstance(kind, type) and issubclass(kind, Exception):
+        if isinstance(kind, type) and issubclass(kind, Exception) and name not in ENDING:
             return kind(text)
     except TypeError:  # UnicodeDecodeError and the like want more than a text
         pass
