@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-sandbox learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -70,6 +70,11 @@ bench-scores: .venv/.dev
 # Coverage of pass-rate forecasts on simulated families whose truth is known.
 bench-capability: .venv/.dev
 	$(BIN)/python bench/capability.py
+
+# The sandbox beside a process per sample, on HumanEval (reads ../shared/data/evals).
+bench-sandbox: .venv/.dev
+	$(BIN)/python bench/sandbox.py
+	$(BIN)/python bench/sandbox.py --holding torch
 
 clean:
 	rm -rf .venv runs

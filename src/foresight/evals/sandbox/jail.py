@@ -143,6 +143,8 @@ def _change_root() -> None:
     """A tmpfs with the standard library, /dev/null and an empty /tmp, mounted where /proc was."""
     kernel.mount(None, "/", None, kernel.RECURSIVE | kernel.PRIVATE)
     folders = [path for path in sys.path if os.path.isdir(path)]
+    if os.path.dirname(os.__file__) not in folders:
+        raise OSError(f"{os.path.dirname(os.__file__)} is closed to user {os.geteuid()}")
     outer = [path for path in folders if not path.startswith(tuple(f"{one}/" for one in folders))]
     new = "/proc"
     kernel.mount("tmpfs", new, "tmpfs", kernel.NOSUID | kernel.NODEV, "size=1m,mode=755")

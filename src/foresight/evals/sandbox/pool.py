@@ -46,7 +46,8 @@ REMEDIES = {
     "seccomp=unconfined --security-opt apparmor=unconfined",
     "another user": "give the container CAP_SETUID and CAP_SETGID, or start it as an ordinary user",
     "system call filter": "use a kernel with CONFIG_SECCOMP_FILTER",
-    "empty root": "use Linux 5.12 or newer; in a container: --security-opt apparmor=unconfined",
+    "empty root": "use Linux 5.12 or newer and an interpreter that other users can read; in a "
+    "container: --security-opt apparmor=unconfined",
 }
 REMEDY = (
     "use a kernel with namespaces; in a container: --cap-add SYS_ADMIN --security-opt "
