@@ -234,7 +234,8 @@ class Sandbox:
     ) -> list[Outcome]:
         """Outcomes in the order of the programs; `on_done(index, outcome)` as they come.
 
-        A program whose server broke is "sandbox_failed", and the server is replaced.
+        A program whose server broke is "sandbox_failed", and the server is replaced. One caller at
+        a time.
         """
         assert self._workers, "the sandbox is not open"
         waiting = iter(enumerate(programs))
