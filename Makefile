@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer bench-sandbox learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -74,6 +74,11 @@ bench-capability: .venv/.dev
 # The viewer of evaluation records on 200,000 of them (--browser scrolls in Chromium too).
 bench-viewer: .venv/.dev
 	$(BIN)/python bench/viewer.py
+
+# The sandbox beside a process per sample, on HumanEval (reads ../shared/data/evals).
+bench-sandbox: .venv/.dev
+	$(BIN)/python bench/sandbox.py
+	$(BIN)/python bench/sandbox.py --holding torch
 
 clean:
 	rm -rf .venv runs

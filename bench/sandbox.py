@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gzip
+import importlib
 import io
 import json
 import multiprocessing
@@ -91,6 +92,12 @@ def ours(programs: list[Program], workers: int) -> int:
         return sum(one.status == "passed" for one in sandbox.run(programs))
 
 
+def bare(sources: list[str]) -> int:
+    for source in sources:
+        exec(source, {})
+    return len(sources)
+
+
 def _timed(run: Callable[[], int], count: int) -> tuple[float, float]:
     """Programs per second of wall time, milliseconds of processor per program."""
 
@@ -113,34 +120,41 @@ def _row(name: str, unit: str, values: list[float]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=3, help="runs of each solution a round")
+    parser.add_argument("--holding", default="numpy", help="module that the caller has imported")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--data", type=Path, default=DATA / "HumanEval.jsonl.gz")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     with gzip.open(chosen.data, "rt") as stream:
         rows = [json.loads(line) for line in stream]
+    importlib.import_module(chosen.holding)
     keys = ("prompt", "canonical_solution", "test", "entry_point")
-    parts = [tuple(row[key] for key in keys) for row in rows]
+    parts = [tuple(row[key] for key in keys) for row in rows] * chosen.samples
     programs = [human_eval(*one) for one in parts]
     sources = [f"{one[0]}{one[1]}\n{one[2]}\ncheck({one[3]})\n" for one in parts]
     ways = {
         "sandbox": lambda: ours(programs, chosen.workers),
         "process per sample": lambda: reference(sources, chosen.workers),
+        "bare": lambda: bare(sources),
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(chosen.rounds):
         for name, run in ways.items():
-            found[name].append(_timed(run, len(rows)))
+            found[name].append(_timed(run, len(parts)))
     print(
-        f"HumanEval, {len(rows)} canonical solutions, {chosen.workers} workers, {chosen.rounds} rounds"
+        f"HumanEval, {len(rows)} solutions x {chosen.samples}, {chosen.workers} workers, "
+        f"{chosen.rounds} rounds, caller holds {chosen.holding}"
     )
     table = []
     for name, values in found.items():
         table.append(_row(name, "programs / s", [value[0] for value in values]))
         table.append(_row(name, "ms of processor / program", [value[1] for value in values]))
     pairs = list(zip(*found.values(), strict=True))
-    table.append(_row("ratio of speeds", "x", [a[0] / b[0] for a, b in pairs]))
-    table.append(_row("ratio of processor time", "x", [b[1] / a[1] for a, b in pairs]))
+    table.append(_row("ratio of speeds", "x", [a[0] / b[0] for a, b, _ in pairs]))
+    table.append(_row("ratio of processor time", "x", [b[1] / a[1] for a, b, _ in pairs]))
+    own = [(b[1] - c[1]) / (a[1] - c[1]) for a, b, c in pairs]
+    table.append(_row("ratio beyond the solutions' own", "x", own))
     if chosen.json:
         chosen.json.write_text(json.dumps(table, indent=2) + "\n")
 

@@ -6,11 +6,11 @@ import sys
 from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
-from foresight.cli import ladders, forecasts, registry, evals, view  # isort: skip
+from foresight.cli import ladders, forecasts, registry, evals, sandbox, view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
-__all__ = ["app", "evals", "forecasts", "ladders", "main", "registry", "view"]
+__all__ = ["app", "evals", "forecasts", "ladders", "main", "registry", "sandbox", "view"]
 
 
 def main() -> NoReturn:

@@ -21,6 +21,8 @@ CONFINED, MEMORY, FAILED = b"+", b"M", b"!"
 INPUT, REPORT, LINE = 0, 3, 4
 """Descriptors of a child beside its stdout and stderr: its text and stdin, what it reports to the
 server, and the program's line to the judge. The judge gets text and lines through REPORT."""
+PASSED, NOT_PASSED = b"P", b"N"
+"""The judge's later reports, one for each program."""
 HIGH = 100
 JUDGE_CHARACTERS = 8000
 """Of a failing test's traceback: its end."""
@@ -83,7 +85,11 @@ def run_program(request: dict[str, Any]) -> int:
 
 
 def judge_programs(channel: socket.socket) -> int:
-    """Run the tests of one program after the other and report the verdicts, a line each."""
+    """Run the tests of one program after the other and report the verdicts.
+
+    Why one failed is left in the file that the tests came in. It goes back to the caller with it
+    and never through the server, whose memory the next programs are a copy of.
+    """
     while True:
         _, descriptors, _, _ = socket.recv_fds(channel, 1, 2)
         if not descriptors:
@@ -91,9 +97,11 @@ def judge_programs(channel: socket.socket) -> int:
         random.seed(0)
         tests, line = descriptors
         passed, text = judge.judge(_read_request(tests)["text"], judge.Line(line))
+        os.ftruncate(tests, 0)
+        os.pwrite(tests, text[-JUDGE_CHARACTERS:].encode(errors="replace"), 0)
         for descriptor in descriptors:
             os.close(descriptor)
-        channel.sendall(json.dumps([passed, text[-JUDGE_CHARACTERS:]]).encode() + b"\n")
+        channel.sendall(PASSED if passed else NOT_PASSED)
 
 
 def _read_request(descriptor: int) -> dict[str, Any]:

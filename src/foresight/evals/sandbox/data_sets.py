@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Sequence
 
 from foresight.evals.sandbox.program import Limits, Program
@@ -31,16 +32,16 @@ def mbpp(
     tests import themselves. Raises SyntaxError if it does not parse.
     """
     imports, names = [], []
-    for node in ast.parse(reference).body:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in other people's strings
+        solution = ast.parse(reference)
+        tests = ast.parse("\n".join([setup, *asserts]))
+    for node in solution.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(ast.unparse(node))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.append(node.name)
-    used = {
-        node.id
-        for node in ast.walk(ast.parse("\n".join([setup, *asserts])))
-        if isinstance(node, ast.Name)
-    }
+    used = {node.id for node in ast.walk(tests) if isinstance(node, ast.Name)}
     given = [f"{name} = _program.{name}" for name in dict.fromkeys(names) if name in used]
-    tests = "\n".join([*imports, *given, setup, *asserts, ""])
-    return Program(source=answer, tests=tests, limits=limits)
+    lines = [*imports, *given, setup, *asserts, ""]
+    return Program(source=answer, tests="\n".join(lines), limits=limits)

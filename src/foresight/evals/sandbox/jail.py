@@ -3,23 +3,22 @@
 `enter` is called once in a fresh interpreter. As root (CAP_SYS_ADMIN) it makes namespaces
 directly; otherwise it makes a user namespace first, where the kernel allows it. The new root is a
 small tmpfs with the interpreter's library read-only and nothing else. `confine` is called in each
-forked child before a line of the program is read. Every step either works or raises `Missing`.
+forked child before a line of the program is read. Every step works, or raises MechanismError.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from foresight.evals.sandbox import kernel, seccomp
 
-THREADS = 32
+THREADS = 33
+"""Of a program that cannot fork, the first included."""
 REPORT_BYTES = 1 << 16
 READ_ONLY = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID
 WORK = "/tmp"
@@ -27,18 +26,9 @@ KEPT = sum(
     1 << one
     for one in (kernel.CAP_SYS_ADMIN, kernel.CAP_SETUID, kernel.CAP_SETGID, kernel.CAP_KILL)
 )
-LIBRARIES = "_bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _ssl _uuid zlib"
-"""Extension modules of the standard library that need shared libraries from outside it. Loaded
-before the root changes: what is in the process need not be found on disk again."""
-WARM = (
-    "array bisect cmath collections.abc copy datetime functools hashlib heapq itertools json math "
-    "operator random re string time traceback typing"
-)
-"""Imported once, so that programs need not: what HumanEval and MBPP use. More would make every
-fork dearer; what is not here is imported from disk."""
 
 
-class Missing(Exception):
+class MechanismError(Exception):
     """A mechanism that the kernel refused: its name and why."""
 
     def __init__(self, mechanism: str, why: str) -> None:
@@ -56,7 +46,7 @@ class Steps:
         try:
             result = step(*arguments)
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise Missing(mechanism, str(error)) from error
+            raise MechanismError(mechanism, str(error)) from error
         if mechanism not in self.done:
             self.done.append(mechanism)
         return result
@@ -74,11 +64,8 @@ class Jail(NamedTuple):
 def enter(steps: Steps) -> Jail:
     """Confine this process; returns in a child, the first process of a new pid namespace.
 
-    Raises Missing. The calling process stays outside, waits for the child and exits with it.
+    Raises MechanismError. The calling process stays outside, waits for the child and exits with it.
     """
-    for name in (LIBRARIES + " " + WARM).split():
-        with suppress(ImportError):
-            importlib.import_module(name)
     root = os.geteuid() == 0
     uid = _unused_uid() if root else os.geteuid()
     if root and not _may_administrate():
@@ -156,6 +143,8 @@ def _change_root() -> None:
     """A tmpfs with the standard library, /dev/null and an empty /tmp, mounted where /proc was."""
     kernel.mount(None, "/", None, kernel.RECURSIVE | kernel.PRIVATE)
     folders = [path for path in sys.path if os.path.isdir(path)]
+    if os.path.dirname(os.__file__) not in folders:
+        raise OSError(f"{os.path.dirname(os.__file__)} is closed to user {os.geteuid()}")
     outer = [path for path in folders if not path.startswith(tuple(f"{one}/" for one in folders))]
     new = "/proc"
     kernel.mount("tmpfs", new, "tmpfs", kernel.NOSUID | kernel.NODEV, "size=1m,mode=755")
@@ -183,7 +172,7 @@ def _cover(folder: str) -> None:
 
 
 def confine(jail: Jail, limits: dict[str, Any], install_filter: Callable[[], None]) -> None:
-    """Give up, in a forked child, whatever it does not need. Raises Missing.
+    """Give up, in a forked child, whatever it does not need. Raises MechanismError.
 
     `limits`: the fields of `Limits`. The filter comes on top of the server's.
     """
@@ -191,15 +180,18 @@ def confine(jail: Jail, limits: dict[str, Any], install_filter: Callable[[], Non
     # Signals to the own process group would otherwise reach the server, outside or not.
     steps("session", os.setsid)
     memory = jail.bare_bytes + limits["memory_bytes"]
+    # What else counts: the judge, and where all is one user, the server and its door-keeper.
+    root = os.geteuid() == 0
+    tasks = (1 if root else 3) + (THREADS if limits["processes"] == 1 else limits["processes"])
     for kind, value in (
         (resource.RLIMIT_CPU, limits["cpu_seconds"]), (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_NPROC, limits["processes"] + THREADS + 3),
+        (resource.RLIMIT_NPROC, tasks),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]), (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0), (resource.RLIMIT_MEMLOCK, 0), (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_SIGPENDING, 64),
     ):  # fmt: skip
         steps("resource limits", resource.setrlimit, kind, (value, value))
-    if os.geteuid() == 0:
+    if root:
         steps("another user", _become, jail.uid)
     steps("no capabilities", kernel.set_capabilities, 0)
     steps("system call filter", install_filter)

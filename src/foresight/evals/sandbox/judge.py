@@ -24,6 +24,7 @@ class Line:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._data = bytearray()
 
     def send(self, message: Any) -> None:
         data = wire.to_line(message)
@@ -33,27 +34,29 @@ class Line:
 
     def receive(self) -> Any:
         """The next message. Raises EOFError when the other side is gone, ValueError on nonsense."""
-        (length,) = struct.unpack("=I", self._read(4))
+        self._take(4)
+        (length,) = struct.unpack("=I", self._data[:4])
         if length > LINE_BYTES:
             raise ValueError(f"an answer of {length} bytes is longer than {LINE_BYTES}")
-        return wire.from_line(self._read(length))
+        self._take(4 + length)
+        # One side speaks at a time: nothing follows a message before it is answered.
+        message = wire.from_line(self._data[4 : 4 + length])
+        self._data.clear()
+        return message
 
-    def _read(self, count: int) -> bytes:
-        parts = []
-        while count:
-            part = os.read(self._descriptor, min(count, 1 << 20))
+    def _take(self, count: int) -> None:
+        while len(self._data) < count:
+            part = os.read(self._descriptor, 1 << 16)
             if not part:
                 raise EOFError("the program ended before its tests did")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            self._data += part
 
 
 class Remote:
     """Stands in the tests for something of the program that is not a plain value.
 
-    It can be called, asked for attributes, given some, and handed back. It is equal to itself alone and has no
-    truth value: no object of the program answers `==` or `assert`.
+    It can be called, asked for attributes, given some, and handed back. It is equal to itself
+    alone and has no truth value: no object of the program answers `==` or `assert`.
     """
 
     __slots__ = ("_ask", "_number")
@@ -76,7 +79,7 @@ class Remote:
         self._ask(["set", self._number, name, _encode(value)])
 
     def __bool__(self) -> bool:
-        raise wire.Unplain("an object of the program has no truth value in its tests")
+        raise wire.UnplainError("an object of the program has no truth value in its tests")
 
 
 class Names:
@@ -96,7 +99,7 @@ def _encode(value: Any) -> Any:
 def _number_of(value: Any) -> int:
     if isinstance(value, Remote):
         return value._number
-    raise wire.Unplain(f"tests cannot hand a {type(value).__name__} to the program")
+    raise wire.UnplainError(f"tests cannot hand a {type(value).__name__} to the program")
 
 
 def compiled(source: str, name: str) -> CodeType:
@@ -124,7 +127,9 @@ def judge(tests: str, line: Line) -> tuple[bool, str]:
     try:
         if line.receive() != "ready":
             raise EOFError("the program did not run to its end")
-        exec(compiled(tests, "tests.py"), module("tests") | {"_program": Names(ask)})
+        namespace = module("tests")
+        namespace["_program"] = Names(ask)
+        exec(compiled(tests, "tests.py"), namespace)
     except BaseException as error:
         return False, text_of(error)
     return True, ""

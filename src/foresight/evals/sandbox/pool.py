@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from foresight.errors import UserError
+from foresight.evals.sandbox import self_test
 from foresight.evals.sandbox.program import Limits, Outcome, Program
 
 GRACE_SECONDS = 10.0
@@ -30,9 +31,14 @@ parts = package.split(".")
 for depth in range(len(parts), 0, -1):
     made = sys.modules[".".join(parts[:depth])] = types.ModuleType(".".join(parts[:depth]))
     made.__path__, folder = [folder], folder.rpartition("/")[0]
+from foresight.evals.sandbox.warm import warm
+warm()
 from foresight.evals.sandbox.server import main
 main(int(descriptor))
 """
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"}
+"""A fixed order of sets, so that the same program gives the same outcome; and no 64 MB of address
+space for every thread, which is what a program's memory is counted in."""
 REMEDIES = {
     "user namespace": "allow them (sysctl user.max_user_namespaces, "
     "kernel.apparmor_restrict_unprivileged_userns=0, kernel.unprivileged_userns_clone=1), or run "
@@ -40,7 +46,8 @@ REMEDIES = {
     "seccomp=unconfined --security-opt apparmor=unconfined",
     "another user": "give the container CAP_SETUID and CAP_SETGID, or start it as an ordinary user",
     "system call filter": "use a kernel with CONFIG_SECCOMP_FILTER",
-    "empty root": "use Linux 5.12 or newer; in a container: --security-opt apparmor=unconfined",
+    "empty root": "use Linux 5.12 or newer and an interpreter that other users can read; in a "
+    "container: --security-opt apparmor=unconfined",
 }
 REMEDY = (
     "use a kernel with namespaces; in a container: --cap-add SYS_ADMIN --security-opt "
@@ -49,16 +56,25 @@ REMEDY = (
 
 
 @dataclass(frozen=True)
-class Hello:
-    """A server's first message: mechanisms in force, and the one that is missing, with the why."""
+class Report:
+    """What a server found when it confined itself.
 
-    done: tuple[str, ...]
-    missing: str | None
-    why: str
+    `mechanisms`: name and whether it is in force, in order, up to the first that is not; then what
+    was tried from inside. `missing`: the first that is not in force, `why` and the `remedy`.
+    """
 
-    @property
-    def remedy(self) -> str:
-        return "" if self.missing is None else REMEDIES.get(self.missing, REMEDY)
+    mechanisms: dict[str, bool]
+    missing: str | None = None
+    why: str = ""
+    remedy: str = ""
+
+    def require(self) -> None:
+        """Raises UserError that names the missing mechanism and how to enable it."""
+        if self.missing is not None:
+            raise UserError(
+                f"this machine cannot confine generated code: {self.missing} ({self.why}); to run "
+                f"it, {self.remedy}"
+            )
 
 
 class Worker:
@@ -75,8 +91,7 @@ class Worker:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, *options, str(Path(__file__).parent), str(theirs.fileno())],
-                # A fixed order of sets: the same program gives the same outcome.
-                env={"PYTHONHASHSEED": "0"},
+                env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -85,30 +100,39 @@ class Worker:
                 cwd="/",
             )
 
-    def hello(self) -> Hello:
+    def report(self) -> Report:
         """How the server's confinement went. Raises UserError if it did not come up."""
         try:
             message = self._receive()
         except EOFError:
             raise UserError(f"the sandbox's interpreter does not start: {self._last()}") from None
-        return Hello(tuple(message["done"]), message["missing"], message["why"])
+        found = dict.fromkeys(message["done"], True)
+        missing, why = message["missing"], message["why"]
+        if missing is None:
+            self.send(0, self_test.PROGRAM, Limits())
+            outcome = self.outcome(replace=False)
+            found |= (walls := self_test.walls(outcome))
+            missing = next((name for name, held in walls.items() if not held), None)
+            why = outcome.stderr[-500:] or "tried from inside"
+        if missing is None:
+            return Report(found)
+        return Report(found | {missing: False}, missing, why, REMEDIES.get(missing, REMEDY))
 
     def send(self, index: int, program: Program, limits: Limits) -> None:
-        """Start a program. Raises OSError if the server is gone."""
+        """Start a program; `limits` if it brings none. Raises OSError if the server is gone."""
         tested = bool(program.tests)
         request = {"text": program.source, "files": program.files, "tested": tested}
-        header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
         self.index = index
+        limits = program.limits or limits
+        header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
         self.deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
-        descriptors = [_memory(request, program.stdin), _memory({"text": program.tests}, "")]
-        try:
-            socket.send_fds(self.channel, [header], descriptors)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        source = _memory(request, program.stdin)
+        self._tests = _memory({"text": program.tests}, "")
+        with source:
+            socket.send_fds(self.channel, [header], [source.fileno(), self._tests.fileno()])
 
-    def outcome(self) -> Outcome:
-        """The program's outcome; a server that does not give one is replaced."""
+    def outcome(self, replace: bool = True) -> Outcome:
+        """The program's outcome; a server that does not give one is replaced, or left dead."""
         try:
             if time.monotonic() >= self.deadline:
                 raise EOFError
@@ -117,9 +141,14 @@ class Worker:
             broken = Outcome(
                 "sandbox_failed", "", f"the fork server broke: {self._last()}", None, 0
             )
-            self.restart()
+            if replace:
+                self.restart()
             return broken
         stderr = answer["stderr"] + answer["message"]
+        with self._tests:
+            if answer["judged"]:
+                self._tests.seek(0)
+                stderr += self._tests.read().decode(errors="replace")
         return Outcome(
             answer["status"], answer["stdout"], stderr, answer["exit_code"], answer["seconds"]
         )
@@ -128,7 +157,7 @@ class Worker:
         """Raises UserError."""
         self.close()
         self.start()
-        require(self.hello())
+        self.report().require()
 
     def close(self) -> None:
         """End the server and all it runs; it ends by itself should this process be killed."""
@@ -177,12 +206,11 @@ class Sandbox:
         self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
-        if sys.platform != "linux":
-            raise UserError("generated code runs on Linux only: there are no namespaces elsewhere")
+        on_linux()
         try:
             self._workers += [Worker() for _ in range(self._count)]
             for worker in self._workers:
-                require(worker.hello())
+                worker.report().require()
         except BaseException:
             self.close()
             raise
@@ -206,7 +234,8 @@ class Sandbox:
     ) -> list[Outcome]:
         """Outcomes in the order of the programs; `on_done(index, outcome)` as they come.
 
-        A program whose server broke is "sandbox_failed", and the server is replaced.
+        A program whose server broke is "sandbox_failed", and the server is replaced. One caller at
+        a time.
         """
         assert self._workers, "the sandbox is not open"
         waiting = iter(enumerate(programs))
@@ -233,10 +262,10 @@ class Sandbox:
     ) -> None:
         for index, program in waiting:
             try:
-                worker.send(index, program, program.limits or self._limits)
+                worker.send(index, program, self._limits)
             except OSError:  # gone while idle
                 worker.restart()
-                worker.send(index, program, program.limits or self._limits)
+                worker.send(index, program, self._limits)
             busy.append(worker)
             return
 
@@ -249,20 +278,30 @@ def _ready(busy: list[Worker]) -> list[Worker]:
     return [worker for worker in busy if worker.channel in ready or worker.deadline <= now]
 
 
-def _memory(request: dict[str, Any], rest: str) -> int:
-    """A file in memory: length and JSON, then text of its own. Returns a descriptor at 0."""
+def _memory(request: dict[str, Any], rest: str) -> BinaryIO:
+    """A file in memory: length and JSON, then text of its own; read from the start."""
     text = json.dumps(request).encode()
-    descriptor = os.memfd_create("program")
-    with os.fdopen(os.dup(descriptor), "wb") as stream:
-        stream.write(struct.pack("<Q", len(text)) + text + rest.encode())
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+    stream = os.fdopen(os.memfd_create("program"), "w+b", buffering=0)
+    stream.write(struct.pack("<Q", len(text)) + text + rest.encode())
+    stream.seek(0)
+    return stream
 
 
-def require(hello: Hello) -> None:
-    """Raises UserError that names the missing mechanism and how to enable it."""
-    if hello.missing is not None:
+def on_linux() -> None:
+    """Raises UserError where there is no such kernel."""
+    machine = os.uname().machine
+    if sys.platform != "linux" or machine not in ("x86_64", "aarch64"):
         raise UserError(
-            f"this machine cannot confine generated code: {hello.missing} ({hello.why}); to run "
-            f"it, {hello.remedy}"
+            f"generated code runs on Linux on x86_64 or aarch64 only; this is {sys.platform} on "
+            f"{machine}"
         )
+
+
+def check() -> Report:
+    """What this machine has for the sandbox. Raises UserError as `Sandbox` does elsewhere."""
+    on_linux()
+    worker = Worker()
+    try:
+        return worker.report()
+    finally:
+        worker.close()

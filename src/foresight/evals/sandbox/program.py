@@ -19,7 +19,7 @@ class Limits:
     `memory_bytes`: address space of each process beyond the bare interpreter's. `output_bytes`:
     of stdout and of stderr. `file_bytes`: of all files together, which lie in memory.
     `processes` at once: with 1 the program cannot fork, so that `memory_bytes` bounds it as a
-    whole. Threads come on top, 32 of them.
+    whole, and may have 32 threads; with more, threads count as processes.
     """
 
     cpu_seconds: int = 5

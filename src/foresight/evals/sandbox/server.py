@@ -28,6 +28,8 @@ from foresight.evals.sandbox.child import (
     CONFINED,
     FAILED,
     MEMORY,
+    NOT_PASSED,
+    PASSED,
     REPORT,
     begin,
     judge_programs,
@@ -37,12 +39,13 @@ from foresight.evals.sandbox.child import (
 
 CHUNK = 1 << 16
 JUDGE_LIMITS = {
-    "cpu_seconds": resource.RLIM_INFINITY, "memory_bytes": 1 << 30, "processes": 1, "file_bytes": 0,
+    "cpu_seconds": resource.RLIM_INFINITY, "memory_bytes": 1 << 30, "processes": 1,
+    "file_bytes": CHUNK,
 }  # fmt: skip
 """The judge's; its time is that of the programs."""
 
 
-class Gone(Exception):
+class HangUpError(Exception):
     """The other side of the socket has been closed."""
 
 
@@ -124,7 +127,7 @@ class Server:
                 return
             try:
                 reply = self._run(json.loads(header), *descriptors)
-            except Gone:
+            except HangUpError:
                 return
             send(self._channel, reply)
 
@@ -148,7 +151,7 @@ class Server:
             os.close(tests)
             kernel.unmount(jails.WORK)
         found = verdict(why, program, judge, limits["cpu_seconds"])
-        if judge is not None and not judge.report.text.endswith(b"\n"):
+        if judge is not None and not found["judged"]:
             self._end_judge()
         seconds = time.monotonic() - started
         return found | {"stdout": out.decoded(), "stderr": err.decoded(), "seconds": seconds}
@@ -219,7 +222,7 @@ class Server:
                 return "timeout"
             for descriptor, _ in poller.poll(left * 1000 + 1):
                 if descriptor == self._channel.fileno():
-                    raise Gone
+                    raise HangUpError
                 if descriptor == last.handle:
                     return "ended"
                 stream = ends[descriptor]
@@ -227,14 +230,15 @@ class Server:
                     poller.unregister(descriptor)
                 if stream.over:
                     return "output"
-                if judge is not None and judge.report.text.endswith(b"\n"):
+                if judge is not None and judge.report.text.endswith((PASSED, NOT_PASSED)):
                     return "ended"
 
 
 def verdict(why: str, program: Child, judge: Child | None, cpu_seconds: float) -> dict[str, Any]:
     """Status and exit code, from what the kernel and the judge say; the program has no say."""
     report = bytes(program.report.text)
-    found: dict[str, Any] = {"exit_code": program.exit_code, "message": ""}
+    judged = judge is not None and judge.report.text.endswith((PASSED, NOT_PASSED))
+    found: dict[str, Any] = {"exit_code": program.exit_code, "message": "", "judged": judged}
     unconfined = [] if report.startswith(CONFINED) else [report]
     if judge is not None and judge.report.text.startswith(FAILED):
         unconfined.append(bytes(judge.report.text))
@@ -244,15 +248,14 @@ def verdict(why: str, program: Child, judge: Child | None, cpu_seconds: float) -
     passed = program.exit_code == 0
     if judge is not None:
         # Without a verdict the tests did not come to their end.
-        passed, found["message"] = False, ""
-        if judge.report.text.endswith(b"\n"):
-            passed, found["message"] = json.loads(judge.report.text.removeprefix(CONFINED))
+        passed = judge.report.text.endswith(PASSED)
     if why != "ended":
         status = why
     elif passed:
         status = "passed"
-    elif program.cpu_seconds >= cpu_seconds:
-        status = "timeout"
+    elif program.exit_code == -signal.SIGKILL:
+        # Nobody in its namespace can send that: it was the kernel, for its time or for memory.
+        status = "timeout" if program.cpu_seconds > 0.9 * cpu_seconds else "memory"
     elif MEMORY in report:
         status = "memory"
     elif program.exit_code is not None and program.exit_code < 0:
@@ -277,7 +280,7 @@ def main(descriptor: int) -> None:
     steps = jails.Steps()
     try:
         jail = jails.enter(steps)
-    except jails.Missing as error:
+    except jails.MechanismError as error:
         send(channel, {"done": steps.done, "missing": error.mechanism, "why": error.why})
         return
     send(channel, {"done": steps.done, "missing": None, "why": ""})
