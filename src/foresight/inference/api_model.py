@@ -1,0 +1,380 @@
+"""A language model behind any OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+
+from foresight.document import Image, Text
+from foresight.errors import UserError
+from foresight.inference.echo import FIELDS, Echoed, Reader, doubt, read_echo
+from foresight.inference.endpoint import Endpoint, EndpointError
+from foresight.inference.language_model import (
+    Completion,
+    GenerateRequest,
+    Parts,
+    Score,
+    ScoreRequest,
+)
+from foresight.inference.rate_limit import RateLimiter
+from foresight.inference.wire import (
+    PATHS,
+    Style,
+    body_of,
+    completions_of,
+    estimated_tokens,
+    is_ids,
+    messages_of,
+    refused,
+    text_of,
+)
+
+Answer = TypeVar("Answer")
+_PROMPTS_AT_ONCE = 16
+
+
+class APIModel:
+    """Implements `LanguageModel`.
+
+    `base_url`: up to the version, http://localhost:8000/v1. `style`: "chat" sends each prompt as
+    one user's message, with pictures, and cannot score; "completions" sends it as it is, text or
+    token ids, and scores by echo. The key is read from the environment variable `key_env` and
+    nowhere else. `concurrency`: requests in flight; the two limits hold for all of them together.
+    `omit`: parameters that are never sent, for endpoints that refuse them.
+
+    Before the first request of a kind a small one like it is sent: a wrong key, an unknown model,
+    a dead endpoint or a refused parameter is a UserError then. Later failures are answers.
+    An interrupt ends every call on the model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        style: Style = "chat",
+        *,
+        key_env: str = "OPENAI_API_KEY",
+        concurrency: int = 8,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        timeout_seconds: float = 120.0,
+        max_retries: int = 6,
+        omit: Sequence[str] = (),
+        seed: int = 0,
+    ) -> None:
+        for what, value, least in (
+            ("concurrency", concurrency, 1),
+            ("max_retries", max_retries, 0),
+            ("timeout_seconds", timeout_seconds, 0.001),
+        ):
+            if value < least:
+                raise UserError(f"{what} {value}: must be at least {least}")
+        if style not in PATHS:
+            raise UserError(f"style {style!r}: must be chat or completions")
+        limiter = RateLimiter(requests_per_minute, tokens_per_minute)
+        self._open = partial(
+            Endpoint, base_url, key_env, timeout_seconds, max_retries, limiter, seed
+        )
+        self._endpoint = self._open()
+        self.model, self.style, self.concurrency, self.omit = name, style, concurrency, omit
+        self.url = self._endpoint.url.geturl()
+        self.name = f"api:{name}@{self.url}#{style}"
+        self._token_field = "max_tokens"
+        self._many = True
+        self._lists = True
+        self._reader: Reader | None = None
+        self._known: set[tuple[object, ...]] = set()
+        self._starting = threading.Lock()
+
+    @classmethod
+    def from_text(cls, text: str, **options: Any) -> APIModel:
+        """A model written `api:NAME@URL`, with `#completions` or `#chat` (the default) behind it.
+
+        Raises UserError for anything else. `options` are those of the class.
+        """
+        written = re.fullmatch(r"api:(.+?)@(https?://[^#]+)(?:#(chat|completions))?", text)
+        if written is None:
+            raise UserError(
+                f"model {text!r}: write api:NAME@URL, e.g. api:gpt-4@https://api.openai.com/v1, "
+                f"with #completions at the end for text completions and scores"
+            )
+        name, url, style = written.groups()
+        if style:
+            options["style"] = style
+        return cls(name, url, **options)
+
+    def generate(
+        self,
+        requests: Sequence[GenerateRequest],
+        on_done: Callable[[int, tuple[Completion, ...]], None] | None = None,
+    ) -> list[tuple[Completion, ...]]:
+        """See `LanguageModel`. `completion_tokens` of n answers are shares of the endpoint's sum
+        unless log-probabilities are asked for; these are what the endpoint calls them: most mean
+        temperature 1.
+        """
+        for request in requests:
+            self._try_kind(request)
+        return self._each(len(requests), lambda at: self._continue(requests[at], at), on_done)
+
+    def score(
+        self,
+        requests: Sequence[ScoreRequest],
+        on_done: Callable[[int, tuple[Score, ...]], None] | None = None,
+    ) -> list[tuple[Score, ...]]:
+        """See `LanguageModel`. Raises UserError if the endpoint has no echo or a wrong one."""
+        pairs = [_pairs(request) for request in requests]
+        reader = self._trusted_reader()
+
+        def work(at: int) -> tuple[Score, ...]:
+            found: list[Score] = []
+            for start in range(0, len(pairs[at]), _PROMPTS_AT_ONCE):
+                for one in self._echo(pairs[at][start : start + _PROMPTS_AT_ONCE], reader, str(at)):
+                    found.append(
+                        Score(math.nan, (), False, one) if isinstance(one, str) else one.score
+                    )
+            return tuple(found)
+
+        return self._each(len(requests), work, on_done)
+
+    def _continue(self, request: GenerateRequest, at: int) -> tuple[Completion, ...]:
+        """All n continuations: at once if the endpoint can, else one after the other."""
+        found: list[Completion] = []
+        try:
+            while len(found) < request.n:
+                missing = request.n - len(found)
+                n = missing if self._many else 1
+                body = body_of(self.model, self.style, request, n, len(found))
+                answer = self._post(body, f"{at}/{len(found)}")
+                found += completions_of(answer, self.style, request.sampling.stop)[:missing]
+        except (EndpointError, UserError, ValueError) as error:
+            failed = Completion("", "failed", error=str(error))
+            found += [failed] * (request.n - len(found))
+        return tuple(found)
+
+    def _post(self, body: dict[str, Any], label: str, patient: bool = True) -> dict[str, Any]:
+        tokens = estimated_tokens(body)
+        sent = {name: value for name, value in body.items() if name not in self.omit}
+        if "max_tokens" in sent:
+            sent[self._token_field] = sent.pop("max_tokens")
+        return self._endpoint.post(PATHS[self.style], sent, tokens, label, patient)
+
+    def _try_kind(self, request: GenerateRequest) -> None:
+        """Send one token's worth of a request with the same parameters, once per set of them."""
+        if request.n < 1:
+            raise UserError(f"n {request.n}: must be 1 or more")
+        prompt = _stand_in(request.prompt, self.style)
+        small = replace(request.sampling, max_tokens=min(1, request.sampling.max_tokens))
+        body = body_of(self.model, self.style, GenerateRequest(prompt, small), request.n, 0)
+        kind = (tuple(type(part) for part in prompt), *sorted(body))
+        with self._starting:
+            if kind in self._known:
+                return
+            try:
+                self._adapt(body)
+            except EndpointError as error:
+                raise self._explained(error, body) from None
+            self._known.add(kind)
+
+    def _adapt(self, body: dict[str, Any]) -> None:
+        """Send it; where the endpoint says how it wants the same thing, do so from now on."""
+        try:
+            self._post(body, "first", patient=False)
+        except EndpointError as error:
+            if "max_completion_tokens" in str(error) and self._token_field == "max_tokens":
+                # OpenAI's newer name for the same.
+                self._token_field = "max_completion_tokens"
+            elif refused(body, error.param, str(error)) == "n" and self._many:
+                self._many = False
+                body = {name: value for name, value in body.items() if name != "n"}
+            else:
+                raise
+            self._adapt(body)
+
+    def _trusted_reader(self) -> Reader:
+        """How the endpoint tells log-probabilities of prompts. Raises UserError if it does not."""
+        if self.style != "completions":
+            raise UserError(
+                f"{self.name}: chat endpoints do not tell the log-probability of a given text; "
+                f"score with style completions (api:{self.model}@{self.url}#completions)"
+            )
+        with self._starting:
+            troubles = []
+            for reader in () if self._reader else FIELDS:
+                trouble = self._doubt(reader)
+                if not trouble:
+                    self._reader = reader
+                    break
+                troubles.append(f"{reader}: {trouble}")
+        if self._reader is None:
+            raise UserError(
+                f"{self.url}: its log-probabilities of prompts cannot be used, scores would be "
+                f"chance ({'; '.join(troubles)}). Scoring needs a completions endpoint with a "
+                f"right echo, such as vLLM or foresight; or evaluate by generation"
+            )
+        return self._reader
+
+    def _doubt(self, reader: Reader) -> str:
+        def ask(body: dict[str, Any]) -> Mapping[str, Any]:
+            body = {"model": self.model} | body
+            try:
+                return self._post(body, "first", patient=False)
+            except EndpointError as error:
+                raise self._explained(error, body) from None
+
+        def echo(prompt: str, continuations: list[str]) -> list[Echoed | str]:
+            return self._echo([(prompt, one) for one in continuations], reader, "first")
+
+        try:
+            return doubt(ask, echo)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            return f"the answer is not of OpenAI's form ({error!r})"
+
+    def _echo(
+        self,
+        pairs: Sequence[tuple[str | list[int], str | list[int]]],
+        reader: Reader,
+        label: str,
+    ) -> list[Echoed | str]:
+        """What is echoed of each continuation, or why nothing is."""
+        if len(pairs) > 1 and not self._lists:
+            return [self._echo([pair], reader, f"{label}/{at}")[0] for at, pair in enumerate(pairs)]
+        whole = [prompt + continuation for prompt, continuation in pairs]  # type: ignore[operator]
+        body = {"model": self.model, "prompt": whole if len(pairs) > 1 else whole[0]}
+        try:
+            choices = self._post(body | FIELDS[reader], label)["choices"]
+            choices = sorted(choices, key=lambda choice: choice.get("index", 0))
+        except EndpointError as error:
+            choices = []
+            if len(pairs) == 1:
+                return [str(error)]
+        except (KeyError, TypeError, UserError) as error:
+            return [f"the answer is not of OpenAI's form ({error!r})"] * len(pairs)
+        if len(choices) != len(pairs):
+            if len(pairs) == 1:
+                return [f"{len(choices)} choices for one prompt"]
+            # Several prompts in one request are more than some endpoints take.
+            self._lists = False
+            return self._echo(pairs, reader, label)
+        found: list[Echoed | str] = []
+        for choice, (prompt, continuation) in zip(choices, pairs, strict=True):
+            try:
+                found.append(read_echo(choice, reader, prompt, continuation))
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                found.append(str(error))
+        return found
+
+    def _explained(self, error: EndpointError, body: Mapping[str, Any]) -> UserError:
+        """What the user can do about it."""
+        where, words = f"{self.url}: model {self.model!r}", str(error)
+        name = refused(body, error.param, words) if error.status in (400, 422) else ""
+        key = self._endpoint.key_env
+        if error.status in (401, 403):
+            state = "is set, but refused" if self._endpoint.has_key else "is not set"
+            advice = f"put the key into the environment variable {key}, which {state}"
+        elif error.status == 404:
+            advice = f"check the name and the URL{self._names()}"
+        elif name:
+            advice = (
+                f'it refuses {name!r}; ask for something else or leave it out: omit=("{name}",)'
+            )
+        elif error.status == 0:
+            advice = "check host and port, and that the server runs"
+        else:
+            advice = "the endpoint must answer a small request before a large number is sent"
+        return UserError(f"{where}: {words}; {advice}")
+
+    def _names(self) -> str:
+        """The models that the endpoint has, if it tells."""
+        try:
+            names = [str(one["id"]) for one in self._endpoint.ask("GET", "/models")["data"]]
+        except (EndpointError, KeyError, TypeError):
+            return ""
+        return f"; it has {', '.join(names[:20])}" if names else ""
+
+    def _each(
+        self,
+        count: int,
+        work: Callable[[int], tuple[Answer, ...]],
+        on_done: Callable[[int, tuple[Answer, ...]], None] | None,
+    ) -> list[tuple[Answer, ...]]:
+        """Answers in order. `on_done` is called in this thread, which may be in an event loop."""
+        answers: dict[int, tuple[Answer, ...]] = {}
+        done: SimpleQueue[tuple[int, tuple[Answer, ...] | BaseException]] = SimpleQueue()
+        todo = iter(range(count))
+        lock = threading.Lock()
+
+        def run() -> None:
+            while True:
+                with lock:
+                    at = next(todo, None)
+                if at is None:
+                    return
+                try:
+                    done.put((at, work(at)))
+                except BaseException as error:
+                    done.put((at, error))
+                    return
+
+        # Daemons: an interrupt must not wait for a name server.
+        workers = min(self.concurrency, count)
+        threads = [threading.Thread(target=run, daemon=True) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(count):
+                at, answer = done.get()
+                if isinstance(answer, BaseException):
+                    raise answer
+                answers[at] = answer
+                if on_done is not None:
+                    on_done(at, answer)
+        except BaseException:
+            with lock:
+                todo = iter(())
+            self._endpoint.cancel()
+            self._endpoint = self._open()
+            deadline = time.monotonic() + 1.0
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            raise
+        return [answers[at] for at in range(count)]
+
+
+def _stand_in(prompt: Parts | tuple[int, ...], style: Style) -> Parts | tuple[int, ...]:
+    """A tiny prompt of the same kind. Raises UserError if the style cannot carry it."""
+    if is_ids(prompt):
+        if style == "chat":
+            messages_of(prompt)
+        return prompt[:1]
+    text: Parts = (Text("Hello"),)
+    if not any(isinstance(part, Image) for part in prompt):
+        return text
+    if style == "completions":
+        text_of(prompt)
+    return (*text, Image(np.full((32, 32, 3), 127, np.uint8)))
+
+
+def _pairs(request: ScoreRequest) -> list[tuple[str | list[int], str | list[int]]]:
+    """(prompt, continuation) of each, white space between them with the continuation."""
+    prompt = text_of(request.prompt)
+    pairs: list[tuple[str | list[int], str | list[int]]] = []
+    for continuation in request.continuations:
+        if isinstance(continuation, str) != isinstance(prompt, str):
+            raise UserError("prompt and continuations must both be text or both be token ids")
+        if not continuation:
+            raise UserError("an empty continuation has no log-probability")
+        if isinstance(prompt, str) and isinstance(continuation, str):
+            stem = prompt.rstrip()
+            pairs.append((stem, prompt[len(stem) :] + continuation))
+        else:
+            pairs.append((prompt, [id for id in continuation if isinstance(id, int)]))
+    return pairs
