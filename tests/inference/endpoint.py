@@ -11,15 +11,17 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-WORDS = (
-    "<s> </s> the cat sat on mat dog ran a red big in is of France capital Paris The foob ar or "
-    "print for name names door opened and She"
-).split()
-PIECES = [*WORDS[:2], *[" " + word for word in WORDS[2:]], *WORDS[2:]]
+WORDS = [
+    "the", "cat", "sat", "on", "mat", "dog", "ran", "a", "red", "big", "in", "is", "of", "France",
+    "capital", "Paris", "The", "foob", "ar", "or", "print", "for", "name", "names", "door",
+    "opened", "and", "She",
+]  # fmt: skip
+PIECES = ["<s>", "</s>", *[" " + word for word in WORDS], *WORDS]
 VOCABULARY = [piece.encode() for piece in PIECES] + [bytes([byte]) for byte in range(256)]
 IDS = {piece: index for index, piece in enumerate(VOCABULARY)}
 BOS, EOS = 0, 1
@@ -58,7 +60,7 @@ def logprobs_of(prompt: str, continuation: str) -> list[float]:
     """What a right server echoes for ASCII text."""
     ids = encode(prompt + continuation)
     start = next(n for n in range(len(ids)) if len(decode(ids[:n])) >= len(prompt))
-    return [float(TABLE[before, id]) for before, id in zip(ids[start - 1 :], ids[start:])]
+    return [float(TABLE[before, id]) for before, id in pairwise(ids[start - 1 :])]
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Behaviour:
     n: str = "right"
     begin_mark: bool = False
     refused: tuple[str, ...] = ()
+    refusal: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -86,7 +89,7 @@ class Behaviour:
     most_in_flight: int = 0
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     def __init__(self, status: int, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.status, self.param = status, param
@@ -152,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault, tuple):
             error = {"message": "slow down", "code": "rate_limit_exceeded"}
-            self._send(int(fault[0]), {"error": error}, {"retry-after": str(fault[1])})
+            self._send(int(fault[0]), {"error": error}, {"retry-after": fault[1]})
             return
         if isinstance(fault, int):
             self._send(fault, {"error": {"message": "out of order"}})
@@ -160,9 +163,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if told.key and self.headers.get("authorization") != f"Bearer {told.key}":
                 given = self.headers.get("authorization")
-                raise Refusal(401, f"Incorrect API key provided: {given}")
+                raise RefusalError(401, f"Incorrect API key provided: {given}")
             answer = respond(told, self.path, body)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             error = {"message": str(refusal), "param": refusal.param}
             self._send(refusal.status, {"error": error})
             return
@@ -200,10 +203,10 @@ class Handler(BaseHTTPRequestHandler):
 def respond(told: Behaviour, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """The answer of `/v1/completions` or `/v1/chat/completions`."""
     if body["model"] != "bigram":
-        raise Refusal(404, f"The model `{body['model']}` does not exist")
+        raise RefusalError(404, f"The model `{body['model']}` does not exist")
     for name in told.refused:
         if name in body:
-            raise Refusal(400, f"Unsupported parameter: '{name}'", name)
+            raise RefusalError(400, told.refusal or f"Unsupported parameter: '{name}'", name)
     chat = path.endswith("/chat/completions")
     if chat:
         content = body["messages"][0]["content"]
@@ -215,10 +218,10 @@ def respond(told: Behaviour, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(prompts, list) or (prompts and isinstance(prompts[0], int)):
             prompts = [prompts]
         if len(prompts) > 1 and not told.lists:
-            raise Refusal(400, "prompt must be a string")
+            raise RefusalError(400, "prompt must be a string")
     n = int(body.get("n", 1))
     if n > 1 and told.n == "refused":
-        raise Refusal(400, "n must be 1", "n")
+        raise RefusalError(400, "n must be 1", "n")
     n = 1 if told.n == "ignored" else n
     choices, drawn, read = [], 0, 0
     for prompt in prompts:
@@ -274,13 +277,13 @@ def _choice(
         return choice, len(new)
     echo = bool(body.get("echo")) and told.echo != "ignored"
     if body.get("echo") and told.echo == "refused":
-        raise Refusal(400, "echo is not supported", "echo")
+        raise RefusalError(400, "echo is not supported", "echo")
     choice["text"] = (decode(ids) if echo else "") + text
     if body.get("logprobs") is not None:
         whole, first = ([*ids, *new], 0) if echo else ([before, *new], 1)
         choice["logprobs"] = _completion_logprobs(told, whole, first, body["logprobs"], echo)
     if body.get("prompt_logprobs") is not None and told.prompt_logprobs:
-        choice["prompt_logprobs"] = [None, *(_entry(a, b) for a, b in zip(ids, ids[1:]))]
+        choice["prompt_logprobs"] = [None, *(_entry(a, b) for a, b in pairwise(ids))]
     return choice, len(new)
 
 
@@ -301,7 +304,9 @@ def _completion_logprobs(
     return {
         "tokens": [word for word, _, _ in listed],
         "token_logprobs": values,
-        "top_logprobs": [None if value is None else top for value, (_, _, top) in zip(values, listed)],
+        "top_logprobs": [
+            None if at == 0 and first == 0 else top for at, (_, _, top) in enumerate(listed)
+        ],
         "text_offset": offsets,
     }  # fmt: skip
 

@@ -58,7 +58,9 @@ def read_echo(
         raise ValueError("the prompt's log-probabilities are not in the answer")
     drawn = int(reader == "echo" and choice.get("finish_reason") == "length")
     if isinstance(prompt, str) and isinstance(continuation, str):
-        start, end = _span([one.text for one in tokens], offsets, prompt, continuation, drawn)
+        # The pieces of a broken character are empty texts on some servers.
+        texts = [tokens[0].text, *(one.text or _BROKEN for one in tokens[1:])]
+        start, end = _span(texts, offsets, prompt, continuation, drawn)
     else:
         start, end = len(prompt), len(prompt) + len(continuation)
         if len(tokens) - end not in (0, 1):
@@ -110,10 +112,10 @@ def _span(
         # Something may have been drawn all the same: the end mark.
         end -= "".join(texts[:-1]).endswith(joined) or bool(offsets and offsets[-1] >= len(joined))
     # A begin mark is echoed by some, as a text or as nothing.
-    first = 0 if texts[0] and joined.startswith(texts[0]) else 1
-    start = _forward(texts, joined, border, first)
-    if start is None:
-        start = _backward(texts[:end], joined, border)
+    first = 0 if _BROKEN in texts[0] or (texts[0] and joined.startswith(texts[0])) else 1
+    start = _backward(texts[:end], joined, border)
+    if start is None and offsets:
+        start = _forward(texts, joined, border, first)
     if start is None and len(offsets) == len(texts):
         shift = offsets[1] if first and len(texts) > 1 else 0
         start = _by_offset(texts[:end], [at - shift for at in offsets], joined, border)
@@ -122,8 +124,25 @@ def _span(
     return start, end
 
 
+def _backward(texts: list[str], joined: str, border: int) -> int | None:
+    """The first token that begins at the border or later, if those from it on spell the rest.
+
+    From the end: what stands before the prompt (a begin mark, a token whose text is not told) does
+    not matter, nor characters of the prompt that are broken into several tokens.
+    """
+    at = len(joined)
+    for index in range(len(texts) - 1, -1, -1):
+        begin = at - len(texts[index])
+        if at == border or begin < border:
+            return index + 1
+        if not joined.startswith(texts[index], begin):
+            return None
+        at = begin
+    return 0 if at == border else None
+
+
 def _forward(texts: list[str], joined: str, border: int, first: int) -> int | None:
-    """The first token that begins at the border or later, if those before it spell the prompt."""
+    """The same from the beginning, for continuations with such characters."""
     at = 0
     for index, text in enumerate(texts[first:], first):
         if at >= border:
@@ -134,26 +153,15 @@ def _forward(texts: list[str], joined: str, border: int, first: int) -> int | No
     return None
 
 
-def _backward(texts: list[str], joined: str, border: int) -> int | None:
-    """The same from the end, for prompts in which characters are broken into several tokens."""
-    at = len(joined)
-    for index in range(len(texts) - 1, -1, -1):
-        begin = at - len(texts[index])
-        if begin < border:
-            return index + 1
-        if not joined.startswith(texts[index], begin):
-            return None
-        at = begin
-    return None
-
-
 def _by_offset(texts: list[str], offsets: list[int], joined: str, border: int) -> int | None:
-    """The same by the endpoint's offsets, if whole tokens stand where they say."""
-    for text, at in zip(texts, offsets, strict=False):
-        whole = _BROKEN not in text and not text.startswith("bytes:")
-        if at >= 0 and whole and not joined.startswith(text, at):
+    """The same by the endpoint's offsets, if whole tokens stand where they say and one of them is
+    at the border: servers disagree about where the pieces of a broken character are."""
+    whole = [_BROKEN not in text and not text.startswith("bytes:") for text in texts]
+    for text, at, sound in zip(texts, offsets, whole, strict=False):
+        if sound and at >= 0 and not joined.startswith(text, at):
             return None
-    return next((index for index in range(len(texts)) if offsets[index] >= border), None)
+    start = next((index for index in range(len(texts)) if offsets[index] >= border), None)
+    return start if start is not None and (whole[start] or (start and whole[start - 1])) else None
 
 
 def doubt(ask: Ask, echo: Callable[[str, list[str]], list[Echoed | str]]) -> str:

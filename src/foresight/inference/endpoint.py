@@ -236,7 +236,7 @@ class Endpoint:
         if isinstance(error, ssl.SSLCertVerificationError):
             return EndpointError(f"its certificate is not trusted ({error.verify_message})")
         if isinstance(error, TimeoutError):
-            return EndpointError(f"no answer within {seconds:.0f} seconds", transient=True)
+            return EndpointError(f"no answer within {seconds:.1f} seconds", transient=True)
         if isinstance(error, http.client.IncompleteRead):
             return EndpointError("the answer broke off", transient=True)
         words = self.redacted(str(error) or type(error).__name__)
