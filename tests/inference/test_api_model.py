@@ -235,6 +235,13 @@ def test_the_same_scores_by_every_way(server: Server) -> None:
     told = server.behaviour
     together = [len(body["prompt"]) for body in told.asked if isinstance(body["prompt"], list)]
     assert together[-1] == 3
+    # One of the options alone is refused: the others are scored all the same.
+    model = model_of(server, max_retries=0)
+    model.score([ScoreRequest(CAT, (" sat",))])
+    told.faults.extend([400, None, 400, None])
+    (some,) = model.score([request])
+    assert [one.error for one in some] == ["", "400: out of order", ""]
+    assert [some[0], some[2]] == [right[0][0], right[0][2]]
     told.lists = False
     assert model_of(server).score([request]) == right
     told.echo, told.prompt_logprobs = "refused", True

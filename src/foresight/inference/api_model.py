@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +28,7 @@ from foresight.inference.wire import (
     PATHS,
     Style,
     body_of,
+    choices_of,
     completions_of,
     estimated_tokens,
     is_ids,
@@ -37,8 +36,11 @@ from foresight.inference.wire import (
     refused,
     text_of,
 )
+from foresight.inference.workers import in_order
 
 Answer = TypeVar("Answer")
+Pair = tuple[str | list[int], str | list[int]]
+"""A prompt and a continuation, both text or both token ids."""
 _PROMPTS_AT_ONCE = 16
 
 
@@ -233,44 +235,54 @@ class APIModel:
         def echo(prompt: str, continuations: list[str]) -> list[Echoed | str]:
             return self._echo([(prompt, one) for one in continuations], reader, "first")
 
+        self._lists = True
         try:
             return doubt(ask, echo)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             return f"the answer is not of OpenAI's form ({error!r})"
 
-    def _echo(
-        self,
-        pairs: Sequence[tuple[str | list[int], str | list[int]]],
-        reader: Reader,
-        label: str,
-    ) -> list[Echoed | str]:
+    def _echo(self, pairs: Sequence[Pair], reader: Reader, label: str) -> list[Echoed | str]:
         """What is echoed of each continuation, or why nothing is."""
         if len(pairs) > 1 and not self._lists:
-            return [self._echo([pair], reader, f"{label}/{at}")[0] for at, pair in enumerate(pairs)]
+            return [one for pair in pairs for one in self._echo([pair], reader, label)]
+        try:
+            return self._echo_together(pairs, reader, label)
+        except (EndpointError, UserError, ValueError) as error:
+            several = len(pairs) > 1 and getattr(error, "status", 400) in (400, 422)
+            if not several:
+                return [str(error)] * len(pairs)
+        # Several prompts are more than some endpoints take; or one of these is too long.
+        self._lists, known = False, self._reader is not None
+        found = self._echo(pairs, reader, label)
+        self._lists = known
+        return found
+
+    def _echo_together(
+        self, pairs: Sequence[Pair], reader: Reader, label: str
+    ) -> list[Echoed | str]:
+        """In one request. Raises EndpointError; ValueError for an answer of another form."""
         whole = [prompt + continuation for prompt, continuation in pairs]  # type: ignore[operator]
         body = {"model": self.model, "prompt": whole if len(pairs) > 1 else whole[0]}
-        try:
-            choices = self._post(body | FIELDS[reader], label)["choices"]
-            choices = sorted(choices, key=lambda choice: choice.get("index", 0))
-        except EndpointError as error:
-            choices = []
-            if len(pairs) == 1:
-                return [str(error)]
-        except (KeyError, TypeError, UserError) as error:
-            return [f"the answer is not of OpenAI's form ({error!r})"] * len(pairs)
-        if len(choices) != len(pairs):
-            if len(pairs) == 1:
-                return [f"{len(choices)} choices for one prompt"]
-            # Several prompts in one request are more than some endpoints take.
-            self._lists = False
-            return self._echo(pairs, reader, label)
+        answer = self._post(body | FIELDS[reader], label)
         found: list[Echoed | str] = []
-        for choice, (prompt, continuation) in zip(choices, pairs, strict=True):
+        for choice, (prompt, continuation) in zip(choices_of(answer), pairs, strict=True):
             try:
                 found.append(read_echo(choice, reader, prompt, continuation))
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 found.append(str(error))
         return found
+
+    def _each(
+        self,
+        count: int,
+        work: Callable[[int], Answer],
+        on_done: Callable[[int, Answer], None] | None,
+    ) -> list[Answer]:
+        try:
+            return in_order(count, work, self.concurrency, on_done, self._endpoint.cancel)
+        except BaseException:
+            self._endpoint = self._open()
+            raise
 
     def _explained(self, error: EndpointError, body: Mapping[str, Any]) -> UserError:
         """What the user can do about it."""
@@ -300,54 +312,6 @@ class APIModel:
             return ""
         return f"; it has {', '.join(names[:20])}" if names else ""
 
-    def _each(
-        self,
-        count: int,
-        work: Callable[[int], tuple[Answer, ...]],
-        on_done: Callable[[int, tuple[Answer, ...]], None] | None,
-    ) -> list[tuple[Answer, ...]]:
-        """Answers in order. `on_done` is called in this thread, which may be in an event loop."""
-        answers: dict[int, tuple[Answer, ...]] = {}
-        done: SimpleQueue[tuple[int, tuple[Answer, ...] | BaseException]] = SimpleQueue()
-        todo = iter(range(count))
-        lock = threading.Lock()
-
-        def run() -> None:
-            while True:
-                with lock:
-                    at = next(todo, None)
-                if at is None:
-                    return
-                try:
-                    done.put((at, work(at)))
-                except BaseException as error:
-                    done.put((at, error))
-                    return
-
-        # Daemons: an interrupt must not wait for a name server.
-        workers = min(self.concurrency, count)
-        threads = [threading.Thread(target=run, daemon=True) for _ in range(workers)]
-        for thread in threads:
-            thread.start()
-        try:
-            for _ in range(count):
-                at, answer = done.get()
-                if isinstance(answer, BaseException):
-                    raise answer
-                answers[at] = answer
-                if on_done is not None:
-                    on_done(at, answer)
-        except BaseException:
-            with lock:
-                todo = iter(())
-            self._endpoint.cancel()
-            self._endpoint = self._open()
-            deadline = time.monotonic() + 1.0
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            raise
-        return [answers[at] for at in range(count)]
-
 
 def _stand_in(prompt: Parts | tuple[int, ...], style: Style) -> Parts | tuple[int, ...]:
     """A tiny prompt of the same kind. Raises UserError if the style cannot carry it."""
@@ -363,10 +327,10 @@ def _stand_in(prompt: Parts | tuple[int, ...], style: Style) -> Parts | tuple[in
     return (*text, Image(np.full((32, 32, 3), 127, np.uint8)))
 
 
-def _pairs(request: ScoreRequest) -> list[tuple[str | list[int], str | list[int]]]:
+def _pairs(request: ScoreRequest) -> list[Pair]:
     """(prompt, continuation) of each, white space between them with the continuation."""
     prompt = text_of(request.prompt)
-    pairs: list[tuple[str | list[int], str | list[int]]] = []
+    pairs: list[Pair] = []
     for continuation in request.continuations:
         if isinstance(continuation, str) != isinstance(prompt, str):
             raise UserError("prompt and continuations must both be text or both be token ids")

@@ -117,17 +117,23 @@ def _all_ids(prompt: object) -> bool:
     return isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], int)
 
 
+def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The choices of an answer by their index. Raises ValueError if it has none."""
+    choices = answer.get("choices")
+    sound = isinstance(choices, list) and all(isinstance(one, dict) for one in choices)
+    if not choices or not sound:
+        raise ValueError("the answer is not of OpenAI's form (it has no choices)")
+    return sorted(choices, key=lambda choice: int(choice.get("index", 0)))
+
+
 def completions_of(
     answer: Mapping[str, Any], style: Style, stop: Sequence[str]
 ) -> list[Completion]:
     """The continuations in an answer, in their order. Raises ValueError if it is none."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise ValueError("the answer has no choices")
+    ordered = choices_of(answer)
     usage = answer.get("usage") or {}
     found = []
     try:
-        ordered = sorted(choices, key=lambda choice: choice.get("index", 0))
         for at, choice in enumerate(ordered):
             tokens = _chat_tokens(choice) if style == "chat" else completion_tokens(choice)
             # The endpoint counts all continuations together: shares that add up to its count.
