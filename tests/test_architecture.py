@@ -27,6 +27,7 @@ FLOORS = {
     "model": 3,
     "training": 4,
     "inference": 4,
+    "export": 4,
     "evals": 5,
     "experiment": 5,
     "report": 6,
