@@ -264,11 +264,15 @@ class APIModel:
         whole = [prompt + continuation for prompt, continuation in pairs]  # type: ignore[operator]
         body = {"model": self.model, "prompt": whole if len(pairs) > 1 else whole[0]}
         answer = self._post(body | FIELDS[reader], label)
+        choices = choices_of(answer)
+        # A score must not go to another text.
+        if [one.get("index", at) for at, one in enumerate(choices)] != [*range(len(pairs))]:
+            raise ValueError("the answer is not of OpenAI's form (choices by number of prompt)")
         found: list[Echoed | str] = []
-        for choice, (prompt, continuation) in zip(choices_of(answer), pairs, strict=True):
+        for choice, (prompt, continuation) in zip(choices, pairs, strict=True):
             try:
                 found.append(read_echo(choice, reader, prompt, continuation))
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
                 found.append(str(error))
         return found
 

@@ -234,7 +234,10 @@ class Endpoint:
     def _broken(self, error: Exception, seconds: float) -> EndpointError:
         """What a failed exchange is called."""
         if isinstance(error, ssl.SSLCertVerificationError):
-            return EndpointError(f"its certificate is not trusted ({error.verify_message})")
+            return EndpointError(
+                f"its certificate is not trusted ({error.verify_message}); the environment "
+                f"variable SSL_CERT_FILE may name the file of an authority of your own"
+            )
         if isinstance(error, TimeoutError):
             return EndpointError(f"no answer within {seconds:.1f} seconds", transient=True)
         if isinstance(error, http.client.IncompleteRead):

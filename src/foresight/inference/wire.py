@@ -123,7 +123,10 @@ def choices_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     sound = isinstance(choices, list) and all(isinstance(one, dict) for one in choices)
     if not choices or not sound:
         raise ValueError("the answer is not of OpenAI's form (it has no choices)")
-    return sorted(choices, key=lambda choice: int(choice.get("index", 0)))
+    numbers = [one.get("index", at) for at, one in enumerate(choices)]
+    if not all(isinstance(number, int) for number in numbers):
+        raise ValueError("the answer is not of OpenAI's form (a choice has no index)")
+    return [choices[at] for at in sorted(range(len(choices)), key=numbers.__getitem__)]
 
 
 def completions_of(
@@ -144,7 +147,7 @@ def completions_of(
                     choice, style, stop, tokens, int(usage.get("prompt_tokens") or 0), share
                 )
             )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"the answer is not of OpenAI's form ({error!r})") from None
     return found
 
