@@ -194,7 +194,7 @@ class APIModel:
             if "max_completion_tokens" in str(error) and self._token_field == "max_tokens":
                 # OpenAI's newer name for the same.
                 self._token_field = "max_completion_tokens"
-            elif refused(body, error.param, str(error)) == "n" and self._many:
+            elif self._parameter(error, body) == "n" and self._many:
                 self._many = False
                 body = {name: value for name, value in body.items() if name != "n"}
             else:
@@ -288,10 +288,16 @@ class APIModel:
             self._endpoint = self._open()
             raise
 
+    @staticmethod
+    def _parameter(error: EndpointError, body: Mapping[str, Any]) -> str:
+        """What the endpoint refuses of a body, or ""."""
+        asked = error.status in (400, 422)
+        return refused(body, error.param, str(error)) if asked else ""
+
     def _explained(self, error: EndpointError, body: Mapping[str, Any]) -> UserError:
         """What the user can do about it."""
         where, words = f"{self.url}: model {self.model!r}", str(error)
-        name = refused(body, error.param, words) if error.status in (400, 422) else ""
+        name = self._parameter(error, body)
         key = self._endpoint.key_env
         if error.status in (401, 403):
             state = "is set, but refused" if self._endpoint.has_key else "is not set"
