@@ -67,7 +67,8 @@ def logprobs_of(prompt: str, continuation: str) -> list[float]:
 class Behaviour:
     """What the server does wrong. `faults` are used up one per request, before it is answered:
     a status, ("429", retry-after), "reset", "cut" (half of the JSON), "short" (a body that breaks
-    off), or seconds to be slow. `echo`: right, zeros, shifted, null, ignored, refused.
+    off), or seconds to be slow. `hold`: nothing is answered until so many have come at once.
+    `echo`: right, zeros, shifted, null, ignored, refused.
     """
 
     key: str = ""
@@ -85,6 +86,7 @@ class Behaviour:
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     left: int = 0
+    hold: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -136,6 +138,9 @@ class Handler(BaseHTTPRequestHandler):
             told.most_in_flight = max(told.most_in_flight, told.in_flight)
             fault = told.faults.popleft() if told.faults else None
         try:
+            until = time.monotonic() + 10
+            while told.most_in_flight < told.hold and time.monotonic() < until:
+                time.sleep(0.005)
             self._answer(body, fault)
         finally:
             with self.server.lock:

@@ -89,6 +89,9 @@ def test_a_token_over_the_border_belongs_to_the_prompt() -> None:
     """'foo' + 'bar' is 'foob' + 'ar'."""
     found = read_echo(choice_of("foobar"), "echo", "foo", "bar")
     assert found.texts == ("ar",)
+    told = Behaviour(prompt_logprobs=True)
+    choice = choice_of("foobar", "prompt_logprobs", told)
+    assert read_echo(choice, "prompt_logprobs", "foo", "bar").texts == ("ar",)
     with pytest.raises(ValueError, match="no token of the endpoint begins"):
         read_echo(choice_of("foob"), "echo", "foo", "b")
 

@@ -57,7 +57,7 @@ def test_retry_after_is_obeyed(server: Server) -> None:
     server.behaviour.faults.append(("429", "0.4"))
     to(server.url).post("/completions", BODY, 1)
     first, second = server.behaviour.times
-    assert 0.4 <= second - first < 0.7
+    assert 0.4 <= second - first < 3
 
 
 def test_retry_after_holds_the_other_workers(server: Server) -> None:
@@ -79,11 +79,11 @@ def test_retry_after_as_a_date_and_too_long(server: Server) -> None:
 
 
 def test_slow_answers_time_out_and_are_asked_again(server: Server) -> None:
-    server.behaviour.faults.append(1.0)
+    server.behaviour.faults.append(8.0)
     started = time.monotonic()
     to(server.url, timeout_seconds=0.2).post("/completions", BODY, 1)
-    assert time.monotonic() - started < 0.9
-    server.behaviour.faults.extend([1.0] * 3)
+    assert time.monotonic() - started < 7
+    server.behaviour.faults.extend([8.0] * 3)
     with pytest.raises(EndpointError, match=r"no answer within 0\.\d seconds"):
         to(server.url, max_retries=2, timeout_seconds=0.2).post("/completions", BODY, 1)
 
@@ -116,7 +116,7 @@ def test_nobody_listens() -> None:
     started = time.monotonic()
     with pytest.raises(EndpointError, match="refused") as caught:
         to(DEAD).post("/completions", BODY, 1, patient=False)
-    assert caught.value.unreachable and time.monotonic() - started < 1
+    assert caught.value.unreachable and time.monotonic() - started < 5
 
 
 def test_the_key_is_sent_and_never_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

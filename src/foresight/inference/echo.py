@@ -135,6 +135,9 @@ def _backward(texts: list[str], joined: str, border: int) -> int | None:
         begin = at - len(texts[index])
         if at == border or begin < border:
             return index + 1
+        if not texts[index]:
+            # vLLM does not tell the first token: what is left of the text, across the border.
+            return 1 if border else None
         if not joined.startswith(texts[index], begin):
             return None
         at = begin
