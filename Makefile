@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer bench-sandbox learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer bench-sandbox bench-api learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -56,6 +56,10 @@ bench-forecast: .venv/.forecast-peers
 bench-plans: .venv/.dev
 	$(BIN)/python bench/planning.py
 	$(BIN)/python bench/watch.py
+
+# Requests per second through APIModel, and what one costs here.
+bench-api: .venv/.dev
+	$(BIN)/python bench/api_model.py
 
 # The priors of the forecaster from the same tables; writes bench/forecast_priors.json.
 learn-priors: .venv/.dev

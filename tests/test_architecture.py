@@ -26,6 +26,7 @@ FLOORS = {
     "data": 2,
     "model": 3,
     "training": 4,
+    "export": 4,
     "inference": 5,
     "evals": 6,
     "experiment": 7,

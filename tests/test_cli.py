@@ -24,8 +24,7 @@ from tests.command import foresight
 
 COMMANDS = [
     "demo", "corpus", "plan", "ladder", "fit", "predict", "train",
-    "verify", "watch", "transfer", "sample", "report", "register", "observe", "scoreboard",
-    "trend", "map", "capability", "design", "view", "eval", "compare",
+    "verify", "watch", "transfer", "sample", "report", "register", "observe", "scoreboard", "trend", "map", "capability", "design", "view", "eval", "compare", "export",
 ]  # fmt: skip
 
 
@@ -159,6 +158,16 @@ def test_runs_of_other_code_are_refused_without_a_traceback(spine: Path, tmp_pat
         _change_a_digit(path / "run.json", '"code": "')
     message = _fails("ladder", directory, "--recipe", directory / "recipe.yaml")
     assert "holds a run with another code" in message
+
+
+def test_export_writes_a_folder_for_others(spine: Path, tmp_path: Path) -> None:
+    run = next((spine / "targets").iterdir())
+    done = foresight("export", run, "--to", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["architecture"] in ("LlamaForCausalLM", "Qwen3ForCausalLM")
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    assert "exists already" in _fails("export", run, "--to", tmp_path / "out")
+    assert "no such run directory" in _fails("export", tmp_path / "absent", "--to", tmp_path / "b")
 
 
 def test_sample_continues_text_after_a_picture(spine: Path, tmp_path: Path) -> None:

@@ -160,6 +160,24 @@ def sample(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
+    to: Annotated[Path, typer.Option("--to", help="New directory to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """A checkpoint as a Hugging Face folder (Llama or Qwen3), for others to serve; text only."""
+    from foresight.experiment import load_model
+    from foresight.export.hugging_face import config, export_hugging_face
+
+    model, tokenizer = load_model(run)
+    export_hugging_face(model, tokenizer, to)
+    kind = config(model.spec)["architectures"][0]
+    value = {"directory": str(to), "architecture": kind, "pictures": False}
+    line = f"wrote {to}: {kind}, float32; the image weights are left out"
+    emit(value, as_json, lambda: console.print(line, highlight=False))
+
+
+@app.command()
 def report(directory: Directory = DEMO, as_json: AsJson = False) -> None:
     """Write the page: Figure 1, loss per source, transfer, pictures, disclosure card."""
     from foresight.report.page import write_page
