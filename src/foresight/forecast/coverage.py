@@ -15,7 +15,7 @@ KINDS = ("registered", "stated", "in-flight", "back-cast")
 """Predictions are counted apart by kind: only the first is our own forecast before the fact."""
 
 
-def wilson(right: int, n: int, z: float = 1.959963985) -> tuple[float, float]:
+def wilson(right: float, n: float, z: float = 1.959963985) -> tuple[float, float]:
     """Score interval of a proportion of n > 0 (Wilson 1927)."""
     p = right / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)

@@ -1,0 +1,94 @@
+"""Verbs of examinations: eval, compare."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.errors import UserError
+
+if TYPE_CHECKING:
+    from foresight.evals.record import Record
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="Run directory or checkpoint, or api:NAME@URL of an endpoint.")
+    ],
+    tasks: Annotated[
+        list[str],
+        typer.Argument(help="SUITE[:SUBSET]@PATH (mmlu@DIR), a YAML file, or module:function."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Where records go; default: runs/evals/MODEL.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Attempts at every item.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many items, the same ones for every model.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put tasks to a model: every answer a record, mean scores with intervals.
+
+    Call again after an interruption to go on. `compare` tests differences between two models.
+    """
+    from foresight.evals.reading import read_task
+    from foresight.evals.runner import run
+    from foresight.evals.summary import summarise
+    from foresight.inference.open import open_model
+    from foresight.views.evals import running, show_evaluation, warnings
+
+    read = [read_task(text) for text in tasks]
+    names = [task.name for task in read]
+    if len(set(names)) < len(names):
+        raise UserError(f"two tasks have one name ({', '.join(names)}); give the YAML `name`")
+    opened = open_model(model)
+    folder = out or Path("runs/evals") / re.sub(r"[^\w.+-]+", "_", opened.name)
+    records: list[list[Record]] = []
+    try:
+        for task in read:
+            with running(errors, task.name) as watch:
+                records.append(run(task, opened, folder / task.name, samples, limit, watch))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    found = [(task, summarise(rows)) for task, rows in zip(read, records, strict=True)]
+    told = warnings(read, records)
+    value = {
+        "model": opened.name,
+        "out": str(folder),
+        "tasks": [{"sha256": task.hash, **one.to_json()} for task, one in found],
+        "warnings": told,
+    }
+    emit(value, as_json, lambda: show_evaluation(console, found, told, folder))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")],
+    second: Annotated[Path, typer.Argument(help="The same of another model (or another way).")],
+    as_json: AsJson = False,
+) -> None:
+    """Is the difference real? Two sets of records, paired item by item."""
+    from foresight.evals.compare import adjusted
+    from foresight.evals.compare import compare as paired
+    from foresight.evals.journal import record_sets
+    from foresight.views.evals import show_comparisons
+
+    sets = record_sets(first), record_sets(second)
+    if all(len(one) == 1 for one in sets):
+        # One set each: pairs even if the tasks have other names (two ways of asking).
+        pairs = [(next(iter(sets[0].values())), next(iter(sets[1].values())))]
+    else:
+        pairs = [(rows, sets[1][name]) for name, rows in sets[0].items() if name in sets[1]]
+    if not pairs:
+        raise UserError(
+            f"{first} has tasks {', '.join(sets[0])}; {second} has {', '.join(sets[1])}: none in "
+            f"common"
+        )
+    found = adjusted([paired(*pair) for pair in pairs])
+    emit([one.to_json() for one in found], as_json, lambda: show_comparisons(console, found))

@@ -1,0 +1,134 @@
+"""Record files: append-only while a run lasts, sorted when it is over, readable at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from foresight.errors import UserError
+from foresight.evals.record import Reason, Record
+from foresight.runs import write_atomic
+
+SYNC_EVERY = 64
+"""Lines that a power cut may cost. A killed process costs none: each line is one write."""
+
+
+class Journal:
+    """A JSONL file that is appended to. What a killed writer left unfinished is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Unbuffered: a line is with the system as soon as it is written.
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+        whole = _whole_bytes(path)
+        if whole < path.stat().st_size:
+            self._file.truncate(whole)
+        self._unsynced = 0
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def append(self, line: str) -> None:
+        self._file.write(line.encode() + b"\n")
+        self._unsynced += 1
+        if self._unsynced >= SYNC_EVERY:
+            os.fsync(self._file.fileno())
+            self._unsynced = 0
+
+
+def _whole_bytes(path: Path) -> int:
+    """Length of the file up to its last line break."""
+    with path.open("rb") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            stream.seek(start)
+            found = stream.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    """Lines of a record file and what they say; a torn last line is left out.
+
+    Raises UserError naming file and line of what is no record.
+    """
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with stream:
+        for number, raw in enumerate(stream, start=1):
+            if not raw.endswith(b"\n"):
+                return
+            try:
+                line = raw[:-1].decode()
+                yield line, record_of(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number}: not a record ({error!r})") from None
+
+
+def record_of(value: Mapping[str, Any]) -> Record:
+    """A record from its JSON object. Raises TypeError or ValueError if it is none."""
+    lists = {name: tuple(value[name]) for name in ("choices", "choice_logprobs") if name in value}
+    score = value["score"]
+    if score is not None and not 0.0 <= float(score) <= 1.0:
+        raise ValueError(f"score {score} is not in [0, 1]")
+    return Record(**{**value, **lists, "reason": Reason(value["reason"])})
+
+
+def read_records(path: Path) -> list[Record]:
+    """Records of a file, or of the `records.jsonl` of a directory; of two with one key the later.
+
+    Raises UserError naming file and line of what is no record.
+    """
+    if path.is_dir():
+        path /= "records.jsonl"
+    return list({record.key: record for _, record in read_lines(path)}.values())
+
+
+def write_sorted(path: Path, places: Mapping[str, int]) -> None:
+    """Put the lines in the order of `places` (by key), the later of two with one key; lines of
+    other keys come last, as they stood. The file is whole at every moment."""
+    lines = {record.key: line for line, record in read_lines(path)}
+    ordered = sorted(lines, key=lambda key: places.get(key, len(places)))
+    text = "".join(lines[key] + "\n" for key in ordered).encode()
+    if text != path.read_bytes():
+        write_atomic(path, text)
+
+
+def record_sets(path: Path) -> dict[str, list[Record]]:
+    """Records by task: of a file, or of every `records.jsonl` at or below a directory.
+
+    Raises UserError if there are none, or if a task's records are of two models.
+    """
+    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    sets: dict[str, list[Record]] = {}
+    for file in files:
+        for record in read_records(file):
+            sets.setdefault(record.task, []).append(record)
+    if not sets:
+        raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
+    for task, records in sets.items():
+        models = sorted({record.model for record in records})
+        if len(models) > 1:
+            raise UserError(f"{path}: records of {task} are of models {', '.join(models)}")
+    return sets

@@ -1,0 +1,196 @@
+"""Graders that ask a model: one choice of a template, or the points of a rubric.
+
+The judge reads text only: of a question with pictures it sees the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+
+from foresight.document import Text
+from foresight.errors import UserError
+from foresight.evals.graders import Graded, Grader, Verdict
+from foresight.evals.item import Item
+from foresight.evals.model_graded import ModelGraded
+from foresight.inference.language_model import (
+    Completion,
+    GenerateRequest,
+    LanguageModel,
+    Sampling,
+)
+
+
+class _Judge(Grader):
+    """What both graders share: the model, and how it is asked."""
+
+    asks_model: ClassVar[bool] = True
+
+    model: Annotated[LanguageModel, SkipValidation] = Field(exclude=True)
+    """The judge; in YAML a path or `api:NAME@URL`."""
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    """At most so many tokens of judgement."""
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"model": self.model.name}
+
+    def _asked(
+        self, prompts: Sequence[str], done: Callable[[int, tuple[Completion, ...]], None]
+    ) -> None:
+        sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens)
+        requests = [GenerateRequest((Text(prompt),), sampling) for prompt in prompts]
+        self.model.generate(requests, done)
+
+
+class ModelGrader(_Judge):
+    """The judge makes one choice of a template, which has a score in [0, 1]. An answer that is
+    none of them, or none at all, is a failed grader.
+
+    The template's fields are `input` (the question), `completion` (the response), `ideal` (the
+    accepted answers, one a line), and the texts of the item's `meta`.
+    """
+
+    kind: Literal["model"] = "model"
+    template: Annotated[ModelGraded, SkipValidation] = Field(exclude=True)
+    """What it is asked. In YAML FILE, or FILE#NAME if the file has several."""
+    choice_scores: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """What each choice is worth, where the template does not say."""
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"template": asdict(self.template)}
+
+    def check(self, item: Item) -> None:
+        name, choices = self.template.name, self.template.choices_of()
+        if set(self._scored.points) != set(choices):
+            raise UserError(
+                f"grader: the template {name} needs a score for each of {', '.join(choices)}; give "
+                f"the grader `choice_scores` for them"
+            )
+        missing = self.template.fields - {"n"} - _values(item, "").keys()
+        if missing:
+            raise UserError(
+                f"item {item.id}: the template {name} asks for {', '.join(sorted(missing))}, "
+                f"which the item's `meta` does not have"
+            )
+
+    @property
+    def _scored(self) -> ModelGraded:
+        scores = self.choice_scores
+        return replace(self.template, points=scores) if scores else self.template
+
+    def grade(
+        self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
+    ) -> list[Verdict]:
+        template, verdicts = self._scored, dict[int, Verdict]()
+
+        def judged(at: int, answers: tuple[Completion, ...]) -> None:
+            verdicts[at] = _choice(template, answers[0])
+            if done:
+                done(at, verdicts[at])
+
+        self._asked([template.filled(_values(one.item, one.output)) for one in responses], judged)
+        return [verdicts[at] for at in range(len(responses))]
+
+
+def _choice(template: ModelGraded, answer: Completion) -> Verdict:
+    if answer.finish in ("failed", "cancelled"):
+        return Verdict.failed(f"the judge did not answer: {answer.error}")
+    made = template.verdict(answer.text)
+    if made.score is None:
+        return Verdict.failed(f"no choice in: {answer.text}")
+    return Verdict(made.score, made.choice, explanation=answer.text)
+
+
+class Criterion(BaseModel):
+    """What earns points."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    criterion: str
+    points: Annotated[float, Field(gt=0)] = 1.0
+
+
+_MET = ModelGraded(
+    name="criterion",
+    prompt="Question:\n{input}\n\nResponse to be graded:\n{completion}\n\nCriterion:\n{criterion}"
+    "\n\nDoes the response meet the criterion?",
+    choices=("Yes", "No"),
+    points={"Yes": 1.0, "No": 0.0},
+    input_outputs={},
+    eval_type="cot_classify",
+)
+
+
+class RubricPoints(_Judge):
+    """Points earned over points possible; the judge is asked about one criterion at a time, since
+    small judges lose count of many. The rubric is the item's `meta["rubric"]` (a list of
+    {criterion, points}) or, without one, the grader's own."""
+
+    kind: Literal["rubric"] = "rubric"
+    rubric: tuple[Criterion, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"template": asdict(_MET)}
+
+    def check(self, item: Item) -> None:
+        if not self.criteria(item):
+            raise UserError(f"item {item.id}: neither `meta.rubric` nor the grader has a rubric")
+
+    def criteria(self, item: Item) -> tuple[Criterion, ...]:
+        """The item's rubric. Raises UserError if it is malformed."""
+        own = item.meta.get("rubric")
+        if own is None:
+            return self.rubric
+        try:
+            return tuple(Criterion.model_validate(one) for one in own)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"item {item.id}: `meta.rubric` must be a list of {{criterion, points}} ({error})"
+            ) from None
+
+    def grade(
+        self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
+    ) -> list[Verdict]:
+        asked = [(at, one) for at, r in enumerate(responses) for one in self.criteria(r.item)]
+        prompts = [
+            _MET.filled(
+                _values(responses[at].item, responses[at].output) | {"criterion": one.criterion}
+            )
+            for at, one in asked
+        ]
+        met: list[dict[int, bool | None]] = [{} for _ in responses]
+        verdicts: dict[int, Verdict] = {}
+
+        def judged(index: int, answers: tuple[Completion, ...]) -> None:
+            at = asked[index][0]
+            said = _choice(_MET, answers[0]).score
+            met[at][index] = None if said is None else said == 1.0
+            criteria = self.criteria(responses[at].item)
+            if len(met[at]) == len(criteria):
+                verdicts[at] = _points(criteria, [met[at][key] for key in sorted(met[at])])
+                if done:
+                    done(at, verdicts[at])
+
+        self._asked(prompts, judged)
+        return [verdicts[at] for at in range(len(responses))]
+
+
+def _points(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> Verdict:
+    if None in met:
+        return Verdict.failed(f"no verdict on: {criteria[met.index(None)].criterion}")
+    earned = sum(one.points for one, yes in zip(criteria, met, strict=True) if yes)
+    possible = sum(one.points for one in criteria)
+    told = "\n".join(
+        f"{one.points if yes else 0:g} of {one.points:g}: {one.criterion}"
+        for one, yes in zip(criteria, met, strict=True)
+    )
+    return Verdict(earned / possible, f"{earned:g} of {possible:g}", explanation=told)
+
+
+def _values(item: Item, output: str) -> dict[str, str]:
+    ideal = item.choices[item.target] if isinstance(item.target, int) else "\n".join(item.target)
+    meta = {key: value for key, value in item.meta.items() if isinstance(value, str)}
+    return meta | {"input": item.text, "completion": output, "ideal": ideal}

@@ -1,0 +1,108 @@
+"""Multiple choice by the log-probability of each option."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from foresight.document import Text
+from foresight.evals.item import Item
+from foresight.evals.layout import Layout, letters, prompt_text
+from foresight.evals.protocols.protocol import Answer, Attempt, Emit, Protocol, needs_choices
+from foresight.evals.record import Reason
+from foresight.inference.language_model import LanguageModel, Score, ScoreRequest
+
+
+class ChoiceLogprob(Protocol):
+    """The option with the highest score is the answer; equal scores go to the first.
+
+    Scores of an option with log-probability L: `plain` L; `per_token` L / tokens; `per_byte` L /
+    UTF-8 bytes of the option without what stands before it (Gao et al., lm-evaluation-harness:
+    acc_bytes); `domain_conditional` L minus the log-probability behind `domain` alone (Holtzman et
+    al. 2021, PMI_DC). Records keep L itself as `choice_logprobs`; the others are in
+    `details.scores`, the picks of all of them in `details.picks`.
+    """
+
+    kind: Literal["choice_logprob"] = "choice_logprob"
+    samples_differ: ClassVar[bool] = False
+    batch: ClassVar[int] = 2048
+
+    layout: Layout = Layout(question="{question}\n{options}Answer:")
+    normalise: Literal["plain", "per_token", "per_byte", "domain_conditional"] = "plain"
+    """Which score picks the answer."""
+    domain: str = "Answer:"
+    """The premise of `domain_conditional`."""
+
+    def check(self, item: Item) -> None:
+        needs_choices(item)
+        letters(item)
+
+    def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
+        prompts = [self.prompt(one) for one in attempts]
+        written = [
+            tuple(self.layout.continuation(one.item, at) for at in range(len(one.item.choices)))
+            for one in attempts
+        ]
+        requests = [ScoreRequest(*pair) for pair in zip(prompts, written, strict=True)]
+        if self.normalise != "domain_conditional":
+
+            def done(at: int, scores: tuple[Score, ...]) -> None:
+                emit(at, self._answer(attempts[at], prompt_text(prompts[at]), scores))
+
+            model.score(requests, done)
+            return
+        # The premise is the same for all: options that occur often (letters) are asked once.
+        options = list(dict.fromkeys(option for some in written for option in some))
+        premise = (Text(self.domain),)
+        alone = model.score([ScoreRequest(premise, (option,)) for option in options])
+        prior = {option: one for option, (one,) in zip(options, alone, strict=True)}
+
+        def done_conditional(at: int, scores: tuple[Score, ...]) -> None:
+            priors = [prior[option] for option in written[at]]
+            emit(at, self._answer(attempts[at], prompt_text(prompts[at]), scores, priors))
+
+        model.score(requests, done_conditional)
+
+    def _answer(
+        self,
+        attempt: Attempt,
+        prompt: str,
+        scores: Sequence[Score],
+        priors: Sequence[Score] = (),
+    ) -> Answer:
+        item = attempt.item
+        errors = [one.error for one in (*scores, *priors) if one.error]
+        errors += ["a log-probability is no number"] * any(math.isnan(s.logprob) for s in scores)
+        if errors:
+            why = {"error": errors[0]}
+            return Answer(prompt, "", None, None, Reason.NO_RESPONSE, details=why)
+        values = {"plain": [one.logprob for one in scores]}
+        if self.layout.answers == "choice":
+            counts = [max(len(one.token_logprobs), 1) for one in scores]
+            sizes = [max(len(choice.encode()), 1) for choice in item.choices]
+            values["per_token"] = _ratio(values["plain"], counts)
+            values["per_byte"] = _ratio(values["plain"], sizes)
+        if priors:
+            values["domain_conditional"] = [
+                one.logprob - prior.logprob for one, prior in zip(scores, priors, strict=True)
+            ]
+        # Letters are one token and one byte each: all lengths are equal.
+        used = self.normalise if self.normalise in values else "plain"
+        picks = {name: some.index(max(some)) for name, some in values.items()}
+        details: dict[str, Any] = {"picks": picks} if len(picks) > 1 else {}
+        if used != "plain":
+            details["scores"] = values[used]
+        return Answer(
+            prompt=prompt,
+            output="",
+            answer=letters(item)[picks[used]],
+            score=float(picks[used] == item.target),
+            choice_logprobs=tuple(values["plain"]),
+            tokens=sum(len(one.token_logprobs) for one in scores),
+            details=details,
+        )
+
+
+def _ratio(values: Sequence[float], by: Sequence[int]) -> list[float]:
+    return [value / size for value, size in zip(values, by, strict=True)]

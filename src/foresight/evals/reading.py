@@ -1,0 +1,264 @@
+"""Tasks as users write them: a public set, a YAML file with items, a Python function."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from foresight.document import Image, Text
+from foresight.errors import UserError
+from foresight.evals.graders import (
+    ExactMatch,
+    FunctionGrader,
+    Grader,
+    Includes,
+    NumericAnswer,
+    RegexMatch,
+    imported,
+)
+from foresight.evals.item import Item
+from foresight.evals.layout import LETTERS
+from foresight.evals.model_graded import ModelGraded, read_model_graded
+from foresight.evals.model_grader import ModelGrader, RubricPoints
+from foresight.evals.protocols import PROTOCOLS, Protocol
+from foresight.evals.suites import SUITES, Suite
+from foresight.evals.suites.files import read_files, rows_of
+from foresight.evals.task import Task
+from foresight.inference.open import open_model
+
+GRADERS: dict[str, type[Grader]] = {
+    "exact_match": ExactMatch,
+    "function": FunctionGrader,
+    "includes": Includes,
+    "model": ModelGrader,
+    "numeric": NumericAnswer,
+    "regex": RegexMatch,
+    "rubric": RubricPoints,
+}
+ITEM_FIELDS = ("id", "question", "parts", "choices", "target", "group", "weight", "meta")
+
+
+class TaskFile(BaseModel):
+    """A task in YAML. Either `suite` and `path`, or `items`; paths are relative to the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    """Default: the file's name."""
+    suite: str = ""
+    """A public set, `mmlu` or `mmlu:anatomy`."""
+    path: str = ""
+    """Where its files are."""
+    items: str = ""
+    """JSONL of items: question (or parts: a list of {text} and {image: FILE}), choices, target
+    (index, letter or accepted answers), and optionally id, group, weight, meta."""
+    few_shot: str = ""
+    """JSONL of solved examples, shown before every item (of their `meta.category`, if items have
+    one)."""
+    shots: Annotated[int, Field(ge=0)] | None = None
+    """How many examples; default: as is usual for the suite, or all."""
+    protocol: str | dict[str, Any] = ""
+    """A kind, or {kind, ...settings}; default: the suite's."""
+
+
+def read_task(text: str) -> Task:
+    """`SUITE[:SUBSET]@PATH` (mmlu@DIR, mmlu:anatomy@DIR), a YAML file, or `module:function`, a
+    function without arguments that returns a Task.
+
+    Raises UserError naming file, line and field of what is wrong.
+    """
+    name, at, path = text.partition("@")
+    if at and name.partition(":")[0] in SUITES:
+        suite, _, subset = name.partition(":")
+        return SUITES[suite](Path(path), subset).task(name.replace(":", "-"))
+    if Path(text).suffix in (".yaml", ".yml"):
+        return _from_yaml(Path(text))
+    if re.fullmatch(r"[\w.]+:\w+", text):
+        task = imported(text)()
+        if not isinstance(task, Task):
+            raise UserError(f"{text}: returned {type(task).__name__}, expected a Task")
+        return task
+    raise UserError(
+        f"task {text!r}: expected SUITE@PATH (suites: {', '.join(SUITES)}), a .yaml file, or "
+        f"module:function"
+    )
+
+
+def _from_yaml(path: Path) -> Task:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: expected a mapping; fields: {', '.join(TaskFile.model_fields)}")
+    file: TaskFile = _checked(TaskFile, raw, str(path))
+    if bool(file.suite) == bool(file.items):
+        raise UserError(f"{path}: give either `suite` and `path`, or `items`")
+    name = file.name or path.stem
+    protocol = _protocol(file.protocol, path) if file.protocol else None
+    if file.suite:
+        return _suite(file, path).task(name, protocol, file.shots)
+    if protocol is None:
+        raise UserError(f"{path}, field protocol: missing; expected one of {', '.join(PROTOCOLS)}")
+    few_shot: dict[str, tuple[Item, ...]] = {}
+    for item in read_items(path.parent / file.few_shot) if file.few_shot else ():
+        category = str(item.meta.get("category", ""))
+        few_shot[category] = (*few_shot.get(category, ()), item)[: file.shots]
+    return Task(name, read_items(path.parent / file.items), protocol, few_shot)
+
+
+def _suite(file: TaskFile, path: Path) -> Suite:
+    suite, _, subset = file.suite.partition(":")
+    if suite not in SUITES:
+        raise UserError(f"{path}, field suite: {suite!r}; expected one of {', '.join(SUITES)}")
+    if not file.path:
+        raise UserError(f"{path}, field path: missing; where are the files of {suite}?")
+    return SUITES[suite](path.parent / file.path, subset)
+
+
+def _protocol(value: str | dict[str, Any], path: Path) -> Protocol:
+    settings: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
+    where = f"{path}, protocol"
+    model = _kind(PROTOCOLS, settings, where)
+    if isinstance(layout := settings.get("layout"), dict):
+        # Only what is named differs from the protocol's own layout.
+        settings["layout"] = model.model_fields["layout"].default.model_dump() | layout
+    if "grader" in settings:
+        settings["grader"] = _grader(settings["grader"], path)
+    protocol: Protocol = _checked(model, settings, where)
+    return protocol
+
+
+def _grader(value: Any, path: Path) -> Grader:
+    where = f"{path}, protocol.grader"
+    settings: dict[str, Any] = dict(value) if isinstance(value, dict) else {"kind": value}
+    model = _kind(GRADERS, settings, where)
+    if isinstance(settings.get("model"), str):
+        settings["model"] = open_model(settings["model"])
+    if isinstance(settings.get("template"), str):
+        settings["template"] = _template(path.parent, settings["template"])
+    grader: Grader = _checked(model, settings, where)
+    return grader
+
+
+def _template(folder: Path, text: str) -> ModelGraded:
+    file, _, name = text.partition("#")
+    templates = read_model_graded(folder / file)
+    if not name and len(templates) == 1:
+        return next(iter(templates.values()))
+    if name not in templates:
+        raise UserError(f"{folder / file}: which template? write {file}#NAME, with NAME one of "
+                        f"{', '.join(templates)}")  # fmt: skip
+    return templates[name]
+
+
+def _kind(known: Mapping[str, type[Any]], settings: Mapping[str, Any], where: str) -> type[Any]:
+    kind = str(settings.get("kind"))
+    if kind not in known:
+        raise UserError(f"{where}.kind: {kind!r}; expected one of {', '.join(known)}")
+    return known[kind]
+
+
+def _checked(model: type[Any], settings: Mapping[str, Any], where: str) -> Any:
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        told = []
+        for one in error.errors():
+            field = ".".join(str(part) for part in one["loc"])
+            if one["type"] == "extra_forbidden":
+                told.append(f"field {field} is unknown; fields: {', '.join(model.model_fields)}")
+            elif one["type"] == "missing":
+                told.append(f"field {field} is missing")
+            else:
+                told.append(f"field {field}: {one['msg']}, got {one['input']!r}")
+        raise UserError(f"{where}: " + "; ".join(told)) from None
+
+
+def read_items(path: Path) -> tuple[Item, ...]:
+    """Items of a JSONL file (also .jsonl.gz). Raises UserError naming file, line and field."""
+    items = []
+    for name, text in read_files(path, path.name.removesuffix(".gz")).items():
+        for number, (where, row) in enumerate(rows_of(str(path.with_name(name)), text), start=1):
+            unknown = [field for field in row if field not in ITEM_FIELDS]
+            if unknown:
+                raise UserError(
+                    f"{where}, field {unknown[0]}: unknown; expected {', '.join(ITEM_FIELDS)} "
+                    f"(put anything else into `meta`)"
+                )
+            items.append(_item(where, row, str(number), path.parent))
+    return tuple(items)
+
+
+def _item(where: str, row: Mapping[str, Any], name: str, folder: Path) -> Item:
+    def field(key: str, kind: Any, default: Any, expected: str) -> Any:
+        value = row.get(key, default)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UserError(f"{where}, field {key}: {value!r}; expected {expected}")
+        return value
+
+    choices = tuple(field("choices", list, [], "a list of texts"))
+    if not all(isinstance(one, str) for one in choices):
+        raise UserError(f"{where}, field choices: expected a list of texts")
+    try:
+        return Item(
+            id=str(field("id", str | int, name, "a text or a number")),
+            parts=_parts(where, row, folder),
+            choices=choices,
+            target=_target(where, row.get("target"), choices),
+            group=str(field("group", str | int, "", "a text")),
+            weight=float(field("weight", int | float, 1.0, "a number")),
+            meta=field("meta", dict, {}, "an object"),
+        )
+    except UserError as error:
+        told = str(error)
+        raise UserError(told if told.startswith(where) else f"{where}: {told}") from None
+
+
+def _parts(where: str, row: Mapping[str, Any], folder: Path) -> tuple[Text | Image, ...]:
+    if ("question" in row) == ("parts" in row):
+        raise UserError(f"{where}: give either `question` (a text) or `parts`")
+    if "question" in row:
+        if not isinstance(row["question"], str):
+            raise UserError(f"{where}, field question: {row['question']!r}; expected a text")
+        return (Text(row["question"]),)
+    parts: list[Text | Image] = []
+    for one in row["parts"] if isinstance(row["parts"], list) else [None]:
+        match one:
+            case {"text": str(text)}:
+                parts.append(Text(text))
+            case {"image": str(file)}:
+                parts.append(Image.from_file(folder / file))
+            case _:
+                raise UserError(
+                    f'{where}, field parts: {json.dumps(one)}; expected a list of {{"text": ...}} '
+                    f'and {{"image": FILE}}'
+                )
+    return tuple(parts)
+
+
+def _target(where: str, value: Any, choices: tuple[str, ...]) -> int | tuple[str, ...]:
+    """Index or letter of a choice; or accepted answers."""
+    if value is None:
+        return ()
+    if choices:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and len(value) == 1 and value in LETTERS[: len(choices)]:
+            return LETTERS.index(value)
+        raise UserError(
+            f"{where}, field target: {value!r}; expected the index (from 0) or the letter of one "
+            f"of {len(choices)} choices"
+        )
+    answers = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in answers):
+        raise UserError(f"{where}, field target: {value!r}; expected an answer or a list of them")
+    return tuple(str(one) for one in answers)
