@@ -21,6 +21,7 @@ from typing import Any
 from foresight import __version__
 from foresight.errors import UserError
 from foresight.evals.record import Reason, Record
+from foresight.evals.summary import summarise
 from foresight.runs import sha256_json, write_atomic
 
 VERSION = 2
@@ -115,22 +116,19 @@ def inspect_log(
 
 
 def _results(records: Sequence[Record]) -> Json:
-    scored = [record for record in records if record.score is not None]
-    weight = math.fsum(record.weight for record in scored)
-    metrics = {}
-    if weight > 0:
-        total = math.fsum(record.weight * (record.score or 0.0) for record in scored)
-        metrics["mean"] = {"name": "mean", "value": total / weight}
-    for reason in Reason:
-        count = sum(record.reason is reason for record in records)
-        if count and reason is not Reason.OK:
-            metrics[reason.value] = {"name": reason.value, "value": count}
+    found = summarise(records)
+    metrics: Json = {}
+    if found.score is not None:
+        metrics["mean"] = {"name": "mean", "value": found.score.mean}
+        if found.score.se is not None:
+            metrics["stderr"] = {"name": "stderr", "value": found.score.se}
     score = {
         "name": SCORER,
         "scorer": SCORER,
-        "scored_samples": len(scored),
-        "unscored_samples": len(records) - len(scored),
+        "scored_samples": found.records - found.unscored,
+        "unscored_samples": found.unscored,
         "metrics": metrics,
+        "metadata": {"reasons": found.reasons},
     }
     answered = sum(record.reason is not Reason.NO_RESPONSE for record in records)
     return {"total_samples": len(records), "completed_samples": answered, "scores": [score]}
@@ -235,7 +233,8 @@ def _score(record: Record) -> Json:
 
 
 def _file_name(spec: Json) -> str:
-    task = re.sub(r"[^\w.-]+", "-", spec["task"])
+    # Underscores part a log's name into date, task and id.
+    task = re.sub(r"[^A-Za-z0-9.-]+", "-", spec["task"])
     return f"{spec['created'].replace(':', '-')}_{task}_{spec['eval_id']}.eval"
 
 

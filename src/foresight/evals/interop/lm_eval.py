@@ -241,7 +241,8 @@ def _choice(
         logprobs, requests = logprobs[:half], requests[:half]
     prompt, texts = requests[0][0], [str(text).removeprefix(delimiter) for _, text in requests]
     if len(texts) > 1 and len(set(texts)) == 1:
-        # Options in the middle of the text (Winogrande): the beginnings are what differs.
+        # Options in the middle of the text (Winogrande): the beginnings are what differs, and
+        # the target that is logged is the common end.
         prompt, texts = texts[0], [context for context, _ in requests]
     best = _best(logprobs, texts, metric, details)
     greedy = [str(flag) == "True" for _, flag in sample["filtered_resps"]]
@@ -279,9 +280,9 @@ def _target(sample: dict[str, Any], texts: Sequence[str], best: int, metric: str
     found = [index for index, option in enumerate(texts) if option.strip() == text]
     if text.isdigit() and int(text) < len(texts):
         found.insert(0, int(text))
-    if not found:
-        return _list(text)
     right = float(sample[metric]) == 1.0
+    if not found:
+        return best if right else _list(text)
     return next((index for index in found if (index == best) == right), found[0])
 
 
