@@ -44,7 +44,20 @@ class LoggedRun:
     @property
     def mean(self) -> float:
         scores = [record.score for record in self.records if record.score is not None]
-        return math.fsum(scores) / len(scores) if scores else math.nan
+        return math.fsum(scores) / len(scores) if scores else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """For people; `agrees`: samples and results file say the same, as far as both do."""
+        return {
+            "file": str(self.path),
+            "task": self.task,
+            "filter": self.filter,
+            "metric": self.metric,
+            "records": len(self.records),
+            "mean": self.mean,
+            "stated": self.stated,
+            "agrees": self.stated is None or math.isclose(self.mean, self.stated, abs_tol=1e-6),
+        }
 
 
 @dataclass(frozen=True)
