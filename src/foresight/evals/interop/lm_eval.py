@@ -256,7 +256,7 @@ def _choice(
     if len(texts) > 1 and len(set(texts)) == 1:
         # Options in the middle of the text (Winogrande): the beginnings are what differs, and
         # the target that is logged is the common end.
-        prompt, texts = texts[0], [context for context, _ in requests]
+        prompt, texts = str(requests[0][1]), [context for context, _ in requests]
     best = _best(logprobs, texts, metric, details)
     greedy = [str(flag) == "True" for _, flag in sample["filtered_resps"]]
     answer = texts[best] if len(texts) > 1 or greedy[0] else None
