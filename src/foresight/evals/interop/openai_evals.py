@@ -77,7 +77,7 @@ class OpenAIMatch(TextGrader):
                 return output == answer
             return output in answer or answer in output
         if self.ignore_case:
-            output, answer = output.lower(), answer.lower()
+            output, answer = output.casefold(), answer.casefold()
         return output.startswith(answer) if self.rule == "match" else answer in output
 
 
