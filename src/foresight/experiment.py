@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from foresight.data.corpus import Corpus
-from foresight.data.tokenizer import Tokenizer
 from foresight.errors import UserError
 from foresight.forecast import (
     Fit,
@@ -30,11 +29,11 @@ from foresight.forecast import (
 from foresight.forecast.registration import read_chain, registrations_dir
 from foresight.forecast.table import read_metric
 from foresight.inference.choices import accuracies, answer_questions
-from foresight.model.decoder import Decoder
+from foresight.inference.engine import Engine
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, sha256_file, write_json
 from foresight.training.ladder import Job, Progress, cores, run_jobs, rung_jobs, target_job
-from foresight.training.trainer import Settings, model_of
+from foresight.training.trainer import Settings
 from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]
@@ -241,22 +240,14 @@ class Experiment:
 
     def ask_about_pictures(self, run: Run) -> dict[str, Any]:
         """Held-out picture questions with and without the pictures; writes pictures.json."""
-        model, tokenizer = load_model(run.path)
+        engine = Engine.load(run.path)
         questions = list(pictures.questions(self.recipe.seed, _QUESTIONS))
         found: dict[str, Any] = {"run": run.path.name}
         for name, see in (("seen", True), ("removed", False)):
-            right = answer_questions(model, tokenizer, questions, see)
+            right = answer_questions(engine, questions, see)
             found[name] = [asdict(one) for one in accuracies(questions, right)]
         write_json(self.directory / "pictures.json", found)
         return found
-
-
-def load_model(run: Path) -> tuple[Decoder, Tokenizer]:
-    """A run's newest weights and the tokenizer of its experiment. Raises UserError."""
-    if not run.is_dir():
-        raise UserError(f"{run}: no such run directory; trained targets are in DIR/targets/")
-    model, _ = model_of(Run(run))
-    return model, Tokenizer.load(run.parents[1] / "corpus" / "tokenizer.json")
 
 
 def optimum(points: Sequence[Sequence[float]]) -> float:

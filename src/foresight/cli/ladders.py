@@ -146,15 +146,17 @@ def sample(
 ) -> None:
     """Text from a checkpoint, after an optional picture."""
     from foresight.document import Image, Text
-    from foresight.experiment import load_model
-    from foresight.inference.sampling import sample as continue_text
+    from foresight.inference.engine import Engine
+    from foresight.inference.language_model import GenerateRequest, Sampling
 
-    model, tokenizer = load_model(run)
     parts: list[Text | Image] = [*(Image.from_file(path) for path in image or []), Text(prompt)]
-    ids = list(continue_text(model, tokenizer, parts, max_tokens, temperature, seed))
-    text = tokenizer.decode(ids)
-    value = {"prompt": prompt, "text": text, "tokens": len(ids), "seed": seed}
-    emit(value, as_json, lambda: console.print(prompt + text, markup=False, highlight=False))
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
+    [[found]] = Engine.load(run).generate([GenerateRequest(tuple(parts), sampling)])
+    value = {
+        "prompt": prompt, "text": found.text, "tokens": found.completion_tokens,
+        "finish": found.finish, "seed": seed,
+    }  # fmt: skip
+    emit(value, as_json, lambda: console.print(prompt + found.text, markup=False, highlight=False))
 
 
 @app.command()

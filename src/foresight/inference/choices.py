@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
-from foresight.data.shards import Encoded
-from foresight.data.tokenizer import Tokenizer
-from foresight.document import Image, Text
+from foresight.document import Text
 from foresight.forecast.coverage import wilson
-from foresight.inference.prompt import encode_prompt, to_batch
-from foresight.model.decoder import Decoder
+from foresight.inference.language_model import LanguageModel, ScoreRequest
 from foresight.worlds.pictures import PictureQuestion
-
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -33,38 +26,20 @@ class Accuracy:
     chance: float
 
 
-@torch.no_grad()
-def choice_logprobs(
-    model: Decoder, tokenizer: Tokenizer, prompts: Sequence[tuple[Sequence[Text | Image], str]]
-) -> list[float]:
-    """Log-probability in nats of each continuation given its parts."""
-    sequences = []
-    for parts, continuation in prompts:
-        # Only the continuation is a target.
-        silent = [Text(part.text, 0.0) if isinstance(part, Text) else part for part in parts]
-        sequences.append(encode_prompt([*silent, Text(continuation)], tokenizer, model.spec))
-    scores = []
-    for start in range(0, len(sequences), _BATCH):
-        some: list[Encoded] = sequences[start : start + _BATCH]
-        inputs = model.inputs(to_batch(some))
-        nats = model(inputs)[1] * inputs.weights
-        scores += (-nats.view(len(some), -1).sum(1)).tolist()
-    return scores
-
-
 def answer_questions(
-    model: Decoder, tokenizer: Tokenizer, questions: Sequence[PictureQuestion], see: bool
+    model: LanguageModel, questions: Sequence[PictureQuestion], see: bool
 ) -> list[bool]:
     """Whether each question is answered rightly; without `see` its images are removed."""
-    prompts = [
-        ([part for part in question.parts if see or isinstance(part, Text)], choice)
+    requests = [
+        ScoreRequest(
+            tuple(part for part in question.parts if see or isinstance(part, Text)),
+            question.choices,
+        )
         for question in questions
-        for choice in question.choices
     ]
-    scores = iter(choice_logprobs(model, tokenizer, prompts))
     right = []
-    for question in questions:
-        options = [next(scores) for _ in question.choices]
+    for question, scores in zip(questions, model.score(requests), strict=True):
+        options = [score.logprob for score in scores]
         right.append(max(range(len(options)), key=options.__getitem__) == question.answer)
     return right
 

@@ -1,50 +1,107 @@
-"""Prompts of text and images as padded rows of a batch."""
+"""Prompts as token ids, and what makes two of them begin alike."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from foresight.data.loader import Batch
-from foresight.data.shards import Encoded, encode_parts
-from foresight.data.tokenizer import BOS, PAD, Tokenizer
+from foresight.data.shards import encode_parts
+from foresight.data.tokenizer import BOS, IMG, SPECIAL_TOKENS, Tokenizer
 from foresight.document import Image, Text
 from foresight.errors import UserError
-from foresight.recipe import RunSpec
 
 
-def encode_prompt(parts: Sequence[Text | Image], tokenizer: Tokenizer, spec: RunSpec) -> Encoded:
-    """Begin mark and parts. Raises UserError if they leave no room in the context."""
-    body = encode_parts(parts, tokenizer, spec.shape.patch)
-    tokens = np.concatenate([[BOS], body.tokens]).astype(np.uint16)
-    if len(tokens) >= spec.shape.context:
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """ids (n,) int64; keys (n,) int64: equal keys are equal tokens, patches with equal pixels
+    included; patches (m, 3 p^2) uint8, which stand at the patch marks in order."""
+
+    ids: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    patches: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def end(self, length: int) -> Prompt:
+        """The last `length` positions. Raises UserError where pictures would be cut."""
+        if length >= len(self):
+            return self
+        if len(self.patches):
+            raise UserError(
+                f"prompt: {len(self)} positions do not fit, and one with pictures is not cut"
+            )
+        return Prompt(self.ids[-length:], self.keys[-length:], self.patches)
+
+
+def encode_prompt(
+    parts: Sequence[Text | Image] | Sequence[int], tokenizer: Tokenizer, patch: int
+) -> Prompt:
+    """Begin mark and parts; token ids are taken as they are. Raises UserError for unknown ids."""
+    if parts and not isinstance(parts[0], Text | Image):
+        return _from_ids([int(token) for token in parts], tokenizer, patch)  # type: ignore[arg-type]
+    body = encode_parts(parts, tokenizer, patch)  # type: ignore[arg-type]
+    ids = np.concatenate([[BOS], body.tokens]).astype(np.int64)
+    keys = ids.copy()
+    keys[ids == IMG] = [_picture_key(row.tobytes()) for row in body.patches]
+    return Prompt(ids, keys, body.patches)
+
+
+def _from_ids(tokens: Sequence[int], tokenizer: Tokenizer, patch: int) -> Prompt:
+    wrong = [token for token in tokens if not 0 <= token < tokenizer.size or token == IMG]
+    if wrong:
         raise UserError(
-            f"prompt: {len(tokens)} positions do not fit the context of {spec.shape.context}; "
-            f"shorten the text or use a smaller image"
+            f"prompt: token {wrong[0]} is a picture's or none of the {tokenizer.size} in the "
+            f"vocabulary"
         )
-    return Encoded(tokens, np.concatenate([[0.0], body.weights]).astype(np.float16), body.patches)
+    ids = np.array(tokens, np.int64)
+    return Prompt(ids, ids, np.zeros((0, 3 * patch * patch), np.uint8))
 
 
-def to_batch(sequences: Sequence[Encoded]) -> Batch:
-    """One row per sequence, padded on the right, each token the target of the one before it."""
-    shape = (len(sequences), max(len(one.tokens) for one in sequences) - 1)
-    inputs = np.full(shape, PAD, np.int64)
-    targets = np.full(shape, PAD, np.int64)
-    weights = np.zeros(shape, np.float32)
-    for row, one in enumerate(sequences):
-        size = len(one.tokens) - 1
-        inputs[row, :size] = one.tokens[:-1]
-        targets[row, :size] = one.tokens[1:]
-        weights[row, :size] = one.weights[1:]
-    zeros = np.zeros(shape, np.int64)
-    return Batch(
-        inputs=inputs,
-        targets=targets,
-        weights=weights,
-        positions=np.broadcast_to(np.arange(shape[1]), shape).copy(),
-        # Padding comes last and attention is causal, so one segment serves.
-        segments=zeros,
-        patches=np.concatenate([one.patches for one in sequences]),
-        sources=zeros,
-    )
+def _picture_key(pixels: bytes) -> int:
+    """A negative number that stands for a patch's pixels."""
+    return -1 - (int.from_bytes(hashlib.sha256(pixels).digest()[:8], "big") >> 1)
+
+
+def encode_continuations(
+    parts: Sequence[Text | Image] | Sequence[int],
+    continuations: Sequence[str | Sequence[int]],
+    tokenizer: Tokenizer,
+    patch: int,
+) -> tuple[Prompt, list[list[int]]]:
+    """A prompt and the ids of its continuations.
+
+    As lm-evaluation-harness splits a text: spaces that end the prompt belong to the continuation,
+    whose ids are what the joined text has beyond as many ids as the prompt has alone.
+    Raises UserError for an empty continuation.
+    """
+    before, spaces = "", ""
+    if parts and isinstance(last := parts[-1], Text):
+        before = last.text.rstrip()
+        spaces = last.text[len(before) :]
+        parts = [*parts[:-1], Text(before)]
+    prompt = encode_prompt(parts, tokenizer, patch)
+    known = len(tokenizer.encode(before))
+    tails = []
+    for text in continuations:
+        if isinstance(text, str):
+            # A continuation that merges into the prompt's last token is encoded alone.
+            joined = tokenizer.encode(before + spaces + text)
+            ids = joined[known:] or tokenizer.encode(spaces + text)
+        else:
+            ids = list(_from_ids(list(text), tokenizer, patch).ids)
+        if not ids:
+            raise UserError("score: a continuation is empty, there is nothing to score")
+        tails.append([int(token) for token in ids])
+    return prompt, tails
+
+
+def printable(token: int, tokenizer: Tokenizer) -> str:
+    """A token's own text; special tokens by name."""
+    if token < len(SPECIAL_TOKENS):
+        return SPECIAL_TOKENS[token]
+    return tokenizer.token_bytes[token].decode(errors="replace")
