@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tokenizers import Tokenizer
 
 from foresight.evals.interop.lm_eval import read_samples
 from foresight.evals.layout import prompt_text
@@ -39,7 +40,7 @@ from foresight.evals.runner import run
 from foresight.evals.suites import SUITES
 from foresight.evals.task import Task
 from foresight.inference.open import open_model
-from foresight.runs import write_atomic
+from foresight.runs import read_json, write_atomic
 
 PEERS = Path(".venv-evals-peers/bin/python")
 TASK = "choice_parity"
@@ -117,12 +118,17 @@ class Ours:
         return Measured(records, time.perf_counter() - begun, self._inside)
 
 
-def subset(mmlu: Path, items: int, shots: int, characters: int) -> Task:
-    """So many items of MMLU whose prompts are short enough for a small model's context."""
+def subset(mmlu: Path, folder: Path, items: int, shots: int) -> Task:
+    """So many items of MMLU that fit the model's context with every option."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    context = read_json(folder / "config.json")["max_position_embeddings"]
     whole = SUITES["mmlu"](mmlu, "").task(TASK, shots=shots)
-    short = tuple(item for item in whole.items if len(_prompt(whole, item)) <= characters)
+    texts = [_prompt(whole, item) for item in whole.items]
+    # An option is a space and a letter: at most two tokens where bytes are tokens.
+    fits = [len(one.ids) + 2 <= context for one in tokenizer.encode_batch_fast(texts)]
+    short = tuple(item for item, fit in zip(whole.items, fits, strict=True) if fit)
     if not short:
-        sys.exit(f"no prompt has at most {characters} characters; raise --characters")
+        sys.exit(f"no prompt of {shots} examples fits the context of {context}; lower --shots")
     task = Task(TASK, short, whole.protocol, whole.few_shot)
     return Task(TASK, tuple(task.chosen(items)), whole.protocol, whole.few_shot)
 
@@ -233,17 +239,16 @@ def main() -> None:
     parser.add_argument("--run", help="run directory or checkpoint of ours with the same weights")
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--shots", type=int, default=0)
-    parser.add_argument("--characters", type=int, default=400, help="longest prompt")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=16, help="of the harness")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="nats")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="nats")
     parser.add_argument("--peers", type=Path, default=PEERS, help="Python with lm-eval")
     args = parser.parse_args()
     if not args.peers.exists():
         sys.exit(f"{args.peers} is absent: make .venv-evals-peers")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        task = subset(args.mmlu, args.items, args.shots, args.characters)
+        task = subset(args.mmlu, args.hf, args.items, args.shots)
         write_task(task, work / "tasks")
         harness = Harness(args.peers, args.hf.resolve(), work, (args.batch, 1))
         arms: dict[str, Callable[[], Measured]] = {

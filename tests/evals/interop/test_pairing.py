@@ -91,3 +91,10 @@ def test_equal_questions_are_told_apart_by_position_or_not_at_all() -> None:
     assert lost.paired == []
     twice = pair([theirs(1, "Which is long?", ("Nile", "Rhine"))] * 2, mine)
     assert len(twice.paired) == 1 and len(twice.unpaired) == 1
+
+
+def test_a_question_in_another_prompts_examples_is_no_match() -> None:
+    mine = ours(0, "Which lake is deep?", ("Baikal", "Como"))
+    mine = replace(mine, prompt=f"Which is long?\nAnswer: C\n\n{mine.prompt}")
+    found = pair([theirs(5, "Which is long?", ("Nile", "Rhine"))], [mine])
+    assert found.paired == []

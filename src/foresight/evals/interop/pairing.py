@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from foresight.evals.record import Record
@@ -21,24 +22,25 @@ def pair(foreign: Sequence[Record], ours: Sequence[Record]) -> Pairing:
     """Give foreign records the names of our items that ask the same question.
 
     The question is what decides, not a number: of the document's texts that stand in the foreign
-    prompt or options, the longest must stand in our prompt; then the record with most of the
-    others. Position (`doc_id`, in the whole task or in a group of it) only says where to look
+    prompt or options, the longest must stand in our prompt, and more than half of all; then
+    the record with most of them. Position (`doc_id`, in the whole task, a group or a category) only says where to look
     first and decides between equals. What stays undecided, or asks for an item that is taken, is
     unpaired.
     """
     first = min((record.sample for record in ours), default=0)
     firsts = [record for record in ours if record.sample == first]
-    texts = [_flat(" ".join((record.prompt, *record.choices))) for record in firsts]
-    groups: dict[tuple[str, str], list[int]] = {}
+    texts = _Texts([_flat(" ".join((record.prompt, *record.choices))) for record in firsts])
+    # There a task may be what is a group or a category of a task here (MMLU's subjects).
+    groups: dict[tuple[Any, ...], list[int]] = {}
     for index, record in enumerate(firsts):
-        groups.setdefault((record.task, ""), []).append(index)
-        if record.group:
-            groups.setdefault((record.task, record.group), []).append(index)
+        category = record.details.get("category")
+        for name in {(), (record.group,), ("category", str(category))}:
+            groups.setdefault((record.task, *name), []).append(index)
     taken: set[int] = set()
     result = Pairing([], [])
     for record in foreign:
         near = _near(record.details.get("doc_id"), groups.values())
-        found = _find(_asked(record), texts, near, taken)
+        found = texts.find(_asked(record), near, taken)
         if found is None:
             result.unpaired.append(record)
             continue
@@ -63,23 +65,49 @@ def _near(doc_id: Any, groups: Any) -> list[int]:
     return list(dict.fromkeys(group[doc_id] for group in groups if doc_id < len(group)))
 
 
-def _find(
-    asked: list[str], texts: Sequence[str], near: Sequence[int], taken: set[int]
-) -> int | None:
-    if not asked:
-        return None
-    question = asked[0]
-    for index in near:
-        if index not in taken and all(text in texts[index] for text in asked):
-            return index
-    hits = [i for i, text in enumerate(texts) if i not in taken and question in text]
-    if not hits:
-        return None
-    counts = {i: sum(text in texts[i] for text in asked) for i in hits}
-    best = [i for i in hits if counts[i] == max(counts.values())]
-    if len(best) > 1:
-        best = [i for i in best if i in near]
-    return best[0] if len(best) == 1 else None
+class _Texts:
+    """Our prompts, and which of them hold a text."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    @cached_property
+    def _words(self) -> dict[str, list[int]]:
+        words: dict[str, list[int]] = {}
+        for index, text in enumerate(self._texts):
+            for word in set(text.split(" ")):
+                words.setdefault(word, []).append(index)
+        return words
+
+    def find(self, asked: list[str], near: Sequence[int], taken: set[int]) -> int | None:
+        """The prompt that holds the first text, and more of the others than any other prompt."""
+        if not asked:
+            return None
+        for index in near:
+            if index not in taken and self._holds(index, asked) == len(asked):
+                return index
+        counts = {
+            index: self._holds(index, asked)
+            for index in self._candidates(asked[0])
+            if index not in taken and asked[0] in self._texts[index]
+        }
+        # A question alone may stand in another's solved examples; its options then do not.
+        most = max(counts.values(), default=0)
+        best = [index for index, count in counts.items() if count == most > len(asked) / 2]
+        if len(best) > 1:
+            best = [index for index in best if index in near]
+        return best[0] if len(best) == 1 else None
+
+    def _holds(self, index: int, asked: Sequence[str]) -> int:
+        return sum(text in self._texts[index] for text in asked)
+
+    def _candidates(self, question: str) -> Sequence[int]:
+        """Prompts with the rarest word of a question. Its first and last may be parts of words
+        there ("Q:Which", "long?)"); those between have spaces around them in both."""
+        inner = question.split(" ")[1:-1]
+        if not inner:
+            return range(len(self._texts))
+        return min((self._words.get(word, []) for word in inner), key=len)
 
 
 def _asked(record: Record) -> list[str]:
