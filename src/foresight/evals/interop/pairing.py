@@ -22,14 +22,15 @@ def pair(foreign: Sequence[Record], ours: Sequence[Record]) -> Pairing:
     """Give foreign records the names of our items that ask the same question.
 
     The question is what decides, not a number: of the document's texts that stand in the foreign
-    prompt or options, the longest must stand in our prompt, and more than half of all; then
-    the record with most of them. Position (`doc_id`, in the whole task, a group or a category) only says where to look
-    first and decides between equals. What stays undecided, or asks for an item that is taken, is
-    unpaired.
+    prompt or options, the longest must stand in our prompt or options, and one must be an option
+    where we have options (a question alone may stand among another's solved examples). Of several
+    such records the one with most of the texts is taken. Position (`doc_id`, in the whole task, a
+    group or a category) says where to look first and decides between equals. What stays undecided,
+    or asks for an item that is taken, is unpaired.
     """
     first = min((record.sample for record in ours), default=0)
     firsts = [record for record in ours if record.sample == first]
-    texts = _Texts([_flat(" ".join((record.prompt, *record.choices))) for record in firsts])
+    texts = _Texts(firsts)
     # There a task may be what is a group or a category of a task here (MMLU's subjects).
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, record in enumerate(firsts):
@@ -66,10 +67,11 @@ def _near(doc_id: Any, groups: Any) -> list[int]:
 
 
 class _Texts:
-    """Our prompts, and which of them hold a text."""
+    """Our prompts and options, and which of them hold a text."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = texts
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._texts = [_shown(record) for record in records]
+        self._options = [{_flat(choice) for choice in record.choices} for record in records]
 
     @cached_property
     def _words(self) -> dict[str, list[int]]:
@@ -84,19 +86,22 @@ class _Texts:
         if not asked:
             return None
         for index in near:
-            if index not in taken and self._holds(index, asked) == len(asked):
+            if self._may_be(index, asked, taken) and self._holds(index, asked) == len(asked):
                 return index
         counts = {
             index: self._holds(index, asked)
             for index in self._candidates(asked[0])
-            if index not in taken and asked[0] in self._texts[index]
+            if self._may_be(index, asked, taken)
         }
-        # A question alone may stand in another's solved examples; its options then do not.
-        most = max(counts.values(), default=0)
-        best = [index for index, count in counts.items() if count == most > len(asked) / 2]
+        best = [index for index, count in counts.items() if count == max(counts.values())]
         if len(best) > 1:
             best = [index for index in best if index in near]
         return best[0] if len(best) == 1 else None
+
+    def _may_be(self, index: int, asked: Sequence[str], taken: set[int]) -> bool:
+        if index in taken or asked[0] not in self._texts[index]:
+            return False
+        return not self._options[index] or not self._options[index].isdisjoint(asked)
 
     def _holds(self, index: int, asked: Sequence[str]) -> int:
         return sum(text in self._texts[index] for text in asked)
@@ -112,9 +117,13 @@ class _Texts:
 
 def _asked(record: Record) -> list[str]:
     """Texts of the document that the model was shown, the longest first."""
-    shown = _flat(" ".join((record.prompt, *record.choices)))
+    shown = _shown(record)
     texts = {_flat(text) for text in _strings(record.details.get("doc"))}
     return sorted((text for text in texts if text and text in shown), key=lambda t: (-len(t), t))
+
+
+def _shown(record: Record) -> str:
+    return _flat(" ".join((record.prompt, *record.choices)))
 
 
 def _strings(value: Any) -> Iterator[str]:
