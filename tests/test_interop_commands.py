@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from foresight.evals.journal import read_records
 from tests.command import typed
+from tests.conftest import ROOT
 from tests.evals.interop.conftest import RECORDED, recorded
 
 
@@ -57,3 +62,16 @@ def test_mistakes_are_messages(tmp_path: Path) -> None:
     assert done.returncode == 2 and "no record asks what" in " ".join(done.stderr.split())
     done = typed("export-records", tmp_path, "--inspect", tmp_path / "logs")
     assert done.returncode == 2 and "holds no records.jsonl" in done.stderr
+
+
+def test_the_page_works_as_written(tmp_path: Path) -> None:
+    shutil.copytree(RECORDED, tmp_path / "out")
+    page = (ROOT / "docs" / "interop.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    foresight = f'foresight() {{ "{sys.executable}" -m foresight "$@"; }}\n'
+    done = subprocess.run(
+        ["bash", "-e", "-c", foresight + "\n".join(blocks)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert len(blocks) == 2 and done.returncode == 0, done.stderr
+    assert (tmp_path / "sums.eval").exists() and len(list((tmp_path / "logs").iterdir())) == 1
