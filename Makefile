@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer bench-sandbox bench-api learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -28,6 +28,14 @@ env: .venv/.foresight
 # The package is a baseline of the benchmark alone, which says so where it does not install.
 .venv/.forecast-peers: .venv/.dev
 	-$(PIP) chinchilla
+	@touch $@
+
+# lm-evaluation-harness and inspect_ai, to hold ours against: a venv of their own, for they need
+# other releases than constraints.txt has.
+.venv-evals-peers: .venv-evals-peers/.ready
+.venv-evals-peers/.ready: bench/evals_peers.txt
+	$(PYTHON) -m venv .venv-evals-peers
+	.venv-evals-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # Ladder, registered predictions, targets, verification, report: runs/demo/report/index.html.
@@ -85,4 +93,4 @@ bench-sandbox: .venv/.dev
 	$(BIN)/python bench/sandbox.py --holding torch
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-evals-peers runs

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from foresight.evals.suites.generation import gsm8k, humaneval, mbpp, mgsm
 from foresight.evals.suites.multiple_choice import agieval, arc, hellaswag, mmlu, truthfulqa
+from foresight.evals.suites.openai_evals import openai_evals
 from foresight.evals.suites.suite import Suite
 
 SUITES: dict[str, Callable[[Path, str], Suite]] = {
@@ -16,6 +17,7 @@ SUITES: dict[str, Callable[[Path, str], Suite]] = {
     "mbpp": mbpp,
     "mgsm": mgsm,
     "mmlu": mmlu,
+    "openai_evals": openai_evals,
     "truthfulqa": truthfulqa,
 }
 
