@@ -23,8 +23,9 @@ from foresight.runs import Run
 from tests.command import foresight
 
 COMMANDS = [
-    "demo", "corpus", "plan", "ladder", "fit", "predict", "train",
-    "verify", "watch", "transfer", "sample", "report", "register", "observe", "scoreboard", "trend", "map", "capability", "design", "view", "eval", "compare", "export",
+    "demo", "corpus", "plan", "ladder", "fit", "predict", "train", "verify", "watch", "transfer",
+    "sample", "report", "register", "observe", "scoreboard", "trend", "map", "capability",
+    "design", "view", "eval", "compare", "export", "import-records", "export-records", "sandbox",
 ]  # fmt: skip
 
 

@@ -166,10 +166,10 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """A checkpoint as a Hugging Face folder (Llama or Qwen3), for others to serve; text only."""
-    from foresight.experiment import load_model
     from foresight.export.hugging_face import config, export_hugging_face
+    from foresight.inference.checkpoints import load_model
 
-    model, tokenizer = load_model(run)
+    model, tokenizer, _ = load_model(run)
     export_hugging_face(model, tokenizer, to)
     kind = config(model.spec)["architectures"][0]
     value = {"directory": str(to), "architecture": kind, "pictures": False}
