@@ -81,8 +81,8 @@ class _Frame:
                     return self.eval(value, names)
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     names[name] = self.eval(value, names)
-                case ast.Expr(value=ast.Constant()):
-                    pass
+                case ast.Expr(value=value):
+                    self.eval(value, names)
                 case _:
                     raise UnsupportedError(type(statement).__name__)
         return None
