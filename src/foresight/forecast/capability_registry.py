@@ -62,6 +62,7 @@ def register_capability(
     """
     if subject.compute_flops is None:
         raise UserError(f"{name}: the compute of the predicted run is missing")
+    chain.check_name(name)
     table = read_counts(counts)
     if not backcast and subject.run in table.models:
         raise UserError(f"{counts}: has counts of run {subject.run!r}: its outcome is known")
@@ -81,6 +82,9 @@ def register_capability(
             if new:
                 kept.unlink()
             raise
+        titles = {group: _title(name, group) for group in fitted.groups()}
+        for title in titles.values():  # all or none
+            chain.new_path(registry, title, chain.read_entries(registry))
         made = []
         for group, inside in fitted.groups().items():
             record = {
@@ -92,10 +96,8 @@ def register_capability(
                 "forecast": _to_json(forecast, group),
                 "backcast": backcast,
             }
-            title = f"{name}-{group.replace(' ', '-')}"
-            chain.check_name(title)
             made.append(
-                write_record(registry, title, record, [kept], witnesses or Witnesses(), now)
+                write_record(registry, titles[group], record, [kept], witnesses or Witnesses(), now)
             )
     return made
 
@@ -123,12 +125,15 @@ def capability_records(registry: Path, name: str) -> dict[str, dict[str, Any]]:
     found = {
         title: one.record
         for title, one in registered(registry, chain.read_entries(registry)).items()
-        if one.record["source"] == "counts"
-        and title == f"{name}-{one.record['counts']['group'].replace(' ', '-')}"
+        if one.record["source"] == "counts" and title == _title(name, one.record["counts"]["group"])
     }
     if not found:
         raise UserError(f"{registry}: no capability forecast is registered as {name!r}")
     return found
+
+
+def _title(name: str, group: str) -> str:
+    return f"{name}-{group.replace(' ', '-')}"
 
 
 def group_value(counts: Path, record: Mapping[str, Any]) -> float:
