@@ -1,9 +1,10 @@
 """The program worlds' held-out suite: functions to be written from their docstrings.
 
 Every problem's composition is held out for all seeds (`programs.split_of`), so that neither it
-nor its body is in any training document; its steps, and shorter or longer runs of them, are. Six
-kinds from one short line to two list expressions, 30 problems each, and 15 of three steps on
-lists, which are set aside as the hardest, as the GPT-4 report does (section 3.2).
+nor its body is in any training document; its steps, and shorter or longer runs of them, are. 180
+problems from two of the shortest lines to one list expression, in six buckets of 30, and 15 of two
+lines on lists, set aside as the hardest (GPT-4 report, section 3.2). Most are in reach of models of
+1e11 to 1e13 training FLOPs.
 """
 
 from __future__ import annotations
@@ -25,47 +26,49 @@ PER_COMPOSITION = 3
 
 @dataclass(frozen=True)
 class _Family:
-    """A kind of problem: what the functions take (None: lists or text), steps, arguments."""
+    """A kind of problem: how many, what the functions take (None: lists or text), steps, and
+    whether some step has an argument (None: either)."""
 
     name: str
+    count: int
     takes: Kind | None
     steps: int
     arguments: bool | None = None
 
 
 _FAMILIES = (
-    _Family("two short lines", "number", 2, arguments=False),
-    _Family("one short line, an argument", "number", 1),
-    _Family("three short lines", "number", 3, arguments=False),
-    _Family("two short lines, arguments", "number", 2, arguments=True),
-    _Family("three short lines, arguments", "number", 3, arguments=True),
-    _Family("one line on lists or text", None, 1),
+    _Family("two short lines", 48, "number", 2, arguments=False),
+    _Family("one short line, an argument", 36, "number", 1),
+    _Family("three short lines", 42, "number", 3, arguments=False),
+    _Family("two short lines, arguments", 36, "number", 2, arguments=True),
+    _Family("three short lines, arguments", 9, "number", 3, arguments=True),
+    _Family("one line on lists or text", 9, None, 1),
 )
-_HARDEST = _Family("two lines on lists or text", None, 2)
+_HARDEST = _Family("two lines on lists or text", ASIDE, None, 2)
 
 
 def program_suite(seed: int = 0) -> tuple[SuiteProblem, ...]:
-    """195 problems: 6 families of 30, then 15 that are set aside."""
-    found: list[SuiteProblem] = []
-    for bucket, family in enumerate(_FAMILIES):
-        found += _problems(seed, family, PER_BUCKET, bucket)
-    return tuple(found + _problems(seed, _HARDEST, ASIDE, None))
+    """195 problems: six buckets of 30 by the order of their families, then 15 set aside."""
+    drawn = [pair for family in _FAMILIES for pair in _drawn(seed, family)]
+    found = [_problem(*pair, at // PER_BUCKET) for at, pair in enumerate(drawn)]
+    return tuple(found + [_problem(*pair, None) for pair in _drawn(seed, _HARDEST)])
 
 
-def _problems(seed: int, family: _Family, count: int, bucket: int | None) -> list[SuiteProblem]:
+def _drawn(seed: int, family: _Family) -> list[tuple[str, Program]]:
+    """Programs of a family with their names, no prompt twice."""
     shares = [0.0] * (family.steps - 1) + [1.0]
     times: dict[str, int] = {}
     prompts: set[str] = set()
-    found: list[SuiteProblem] = []
+    found: list[tuple[str, Program]] = []
     for program in programs(10**9 + seed, 10**9, "validation", shares, family.takes):
-        if len(found) == count:
+        if len(found) == family.count:
             break
         often = times.get(program.composition, 0)
         if often == PER_COMPOSITION or program.prompt in prompts or not _suits(program, family):
             continue
         times[program.composition] = often + 1
         prompts.add(program.prompt)
-        found.append(_problem(program, family, f"{family.name} {len(found) + 1}", bucket))
+        found.append((f"{family.name} {len(found) + 1}", program))
     return found
 
 
@@ -75,10 +78,10 @@ def _suits(program: Program, family: _Family) -> bool:
     return short and family.arguments in (None, with_argument)
 
 
-def _problem(program: Program, family: _Family, name: str, bucket: int | None) -> SuiteProblem:
+def _problem(name: str, program: Program, bucket: int | None) -> SuiteProblem:
     return SuiteProblem(
         id=f"programs/{name.replace(', ', '-').replace(' ', '-')}",
-        family=family.name,
+        family=name.rpartition(" ")[0],
         parts=(Text(program.prompt),),
         solution=program.solution,
         variable=VARIABLES[program.steps[0].primitive.takes],
