@@ -52,7 +52,7 @@ def test_figure_two_has_a_panel_per_bucket_and_everything_in_it() -> None:
     assert [axes.get_title(loc="left")[:8] for axes in panels] == [
         f"bucket {i}" for i in range(1, 7)
     ]
-    legend = {text.get_text() for text in panels[0].get_legend().get_texts()}
+    legend = {text.get_text() for text in panels[-1].get_legend().get_texts()}
     assert legend == {
         "95 % interval", "law of the small models", "small models", "registered, 95 %", "observed"
     }  # fmt: skip

@@ -161,10 +161,17 @@ class Capability:
     reasons: tuple[CapabilityCode, ...]
 
     def predict(
-        self, compute_flops: float, *, k: int = 1, samples: int | None = None, seed: int = 0
+        self,
+        compute_flops: float,
+        *,
+        k: int = 1,
+        samples: int | None = None,
+        seed: int = 0,
+        by_problem: bool = True,
     ) -> CapabilityForecast:
         """Forecast one model at a compute, in FLOPs, with pass@k and with so many samples per
-        problem (default: the most that the largest model has of any problem).
+        problem (default: the most that the largest model has of any problem), and of single problems
+        unless `by_problem` is False (most of the time).
 
         Raises UserError if the compute is not a finite positive number, or k or samples is not
         at least 1.
@@ -191,7 +198,7 @@ class Capability:
             reasons = (*reasons, CapabilityCode.WIDE_INTERVAL)
         singles = tuple(
             _forecast(name, log_rate[:, [at]], counted[:, [at]], k, many)
-            for at, name in enumerate(self.counts.problems)
+            for at, name in enumerate(self.counts.problems if by_problem else ())
         )
         return CapabilityForecast(
             compute_flops, ratio, k, many, _verdict(reasons), reasons, groups, singles

@@ -45,7 +45,9 @@ def capability_evidence(registry: Path, name: str) -> dict[str, Any]:
     fitted = fit_of(registry, settings, {})
     grid = np.geomspace(fitted.counts.compute[0], target["compute_flops"], POINTS)
     laws = [
-        fitted.predict(float(one), samples=settings["samples"], seed=settings["seed"])
+        fitted.predict(
+            float(one), samples=settings["samples"], seed=settings["seed"], by_problem=False
+        )
         for one in grid
     ]
     observed = _outcomes(registry)

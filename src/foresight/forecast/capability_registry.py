@@ -189,7 +189,9 @@ def _forecast(
     registry: Path, settings: Mapping[str, Any], compute_flops: float, fits: Fits
 ) -> tuple[Capability, CapabilityForecast]:
     fitted = fit_of(registry, settings, fits)
-    forecast = fitted.predict(compute_flops, samples=settings["samples"], seed=settings["seed"])
+    forecast = fitted.predict(
+        compute_flops, samples=settings["samples"], seed=settings["seed"], by_problem=False
+    )
     if forecast.verdict == "refused":
         reasons = "; ".join(f"{code.value}: {code.text}" for code in forecast.reasons)
         raise UserError(f"the forecast at {compute_flops:.3g} FLOPs is refused: {reasons}")

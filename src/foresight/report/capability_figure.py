@@ -105,16 +105,19 @@ def figure_two(found: CapabilityData) -> Figure:
         _panel(axes, found, group)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    values = [v for group in shown for v in (*group.law.low, *group.law.high)]
+    values = [v for group in shown for v in (*group.law.low, *group.law.high, *group.models,
+                                             group.observed) if v is not None]  # fmt: skip
+    pad = 0.03 * (max(0.0, *values) - min(values))
     for at, axes in enumerate(panels[: len(shown)]):
-        axes.set_ylim(min(values), max(0.0, *values))
+        axes.set_ylim(min(values) - pad, max(0.0, *values) + pad)
         label(
             axes,
             "training FLOPs" if at >= len(shown) - columns else "",
             found.metric if at % columns == 0 else "",
             f"{shown[at].name}, {plural(len(shown[at].problems), 'problem')}",
         )
-    legend(panels[0])
+    # The law of the hardest bucket leaves the most room.
+    legend(panels[len(shown) - 1], "upper left")
     return figure
 
 
