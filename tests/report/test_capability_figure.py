@@ -97,7 +97,7 @@ def test_a_bad_file_is_told_its_field(tmp_path: Path) -> None:
 
 def curve(values: list[float], metric: str = "hindsight") -> Curve:
     rows = tuple(
-        ScoreRow(f"m{i}-{s}", 1e10 * 10 ** (i / 3), value + 0.01 * s, 0.02)
+        ScoreRow(f"m{i}-{s}", 1e10 * 10 ** (i / 3) * (1 + 0.001 * s), value + 0.01 * s, 0.02)
         for i, value in enumerate(values)
         for s in (0, 1)
     )
@@ -112,6 +112,10 @@ def test_figure_three_shows_models_chance_turn_and_verdict() -> None:
     left, right = figure_three([valley, falling]).axes
     labels = {text.get_text() for text in left.get_legend().get_texts()}
     assert labels == {"chance", "mean of a size", "models, 95 %", "turn, 95 %"}
+    line = next(line for line in left.lines if line.get_label() == "mean of a size")
+    # Two seeds that spent nearly the same are one size.
+    assert list(line.get_ydata()) == pytest.approx([0.505, 0.405, 0.205, 0.025, 0.025, 0.305,
+                                                    0.705, 0.955])  # fmt: skip
     words = [[text.get_text() for text in axes.texts] for axes in (left, right)]
     assert words[0][0].startswith("falls, then rises (p = 0.0")
     assert words[1][0].startswith("falls with scale (p = 0.0")

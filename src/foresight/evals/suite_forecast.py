@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from foresight.errors import UserError
 from foresight.evals.suite import count_passes
 from foresight.forecast import Registration, Subject
 from foresight.forecast.capability_evidence import capability_evidence
@@ -63,6 +64,11 @@ def register_suite(
 
     Raises UserError if the target has logged a step, or as `register_capability`.
     """
+    if target.started:  # said before hours of sampling, and again by the registry
+        raise UserError(
+            f"{target.metrics_path}: the target has already logged a step; "
+            f"a prediction can only be registered before"
+        )
     files = [counts_of_run(directory, name, run, load, 2 * SAMPLES, on_done) for run in rungs]
     ladder = directory / "suites" / name / "ladder.jsonl"
     write_atomic(ladder, "".join(file.read_text() for file in files))

@@ -170,8 +170,8 @@ class Capability:
         by_problem: bool = True,
     ) -> CapabilityForecast:
         """Forecast one model at a compute, in FLOPs, with pass@k and with so many samples per
-        problem (default: the most that the largest model has of any problem), and of single problems
-        unless `by_problem` is False (most of the time).
+        problem (default: the most that the largest model has of any problem). Without
+        `by_problem` only groups are forecast, in a fraction of the time.
 
         Raises UserError if the compute is not a finite positive number, or k or samples is not
         at least 1.
