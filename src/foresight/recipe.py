@@ -31,7 +31,7 @@ class CorpusSettings(_Section):
     code: str = "stdlib"
     """Real text: `stdlib` (source of the running interpreter), `installed` (that and every
     package found on the machine), or the path of a folder, JSONL or Parquet file."""
-    mixture: dict[Literal["code", "programs", "pictures"], Positive] = {
+    mixture: dict[Literal["code", "programs", "functions", "bets", "pictures"], Positive] = {
         "code": 0.6,
         "programs": 0.2,
         "pictures": 0.2,

@@ -7,9 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import digamma
 
 from foresight.errors import UserError
 from foresight.forecast import read_counts
+from foresight.forecast.counts import ModelCounts, counts_of, log_pass_rate
 
 HEADER = "problem,compute,passes,samples\n"
 GOOD = "a,1e18,0,10\na,1e19,3,10\na,1e20,7,10\nb,1e18,1,10\nb,1e20,9,10\n"
@@ -111,3 +115,27 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     a, b = read_counts(one), read_counts(other)
     assert (a.problems, a.models) == (b.problems, b.models)
     assert (a.passes == b.passes).all() and (a.samples == b.samples).all()
+
+
+@given(st.integers(1, 400), st.data())
+def test_log_pass_rates_are_digammas(samples: int, data: st.DataObject) -> None:
+    """Of Jeffreys' posterior Beta(passes + 1/2, samples - passes + 1/2); finite at 0."""
+    passes = data.draw(st.integers(0, samples))
+    expected = digamma(passes + 0.5) - digamma(samples + 1)
+    assert float(log_pass_rate(passes, samples)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_results_of_models_are_written_and_read_again(tmp_path: Path) -> None:
+    models = [
+        ModelCounts(f"m{i}", 10.0**i, {"a": (i, 9), "b \u00e9": (2, 4 + i)}) for i in range(1, 4)
+    ]
+    (tmp_path / "c.jsonl").write_text("".join(one.lines for one in models))
+    read, made = read_counts(tmp_path / "c.jsonl"), counts_of(models)
+    assert (read.problems, read.models) == (made.problems, made.models)
+    assert (read.passes == made.passes).all() and (read.samples == made.samples).all()
+    assert counts_of([models[0], ModelCounts("x", 5.0, {"a": (0, 1)})]).samples[1].tolist() == [
+        0,
+        5,
+    ]
+    with pytest.raises(UserError, match="expected at least 4"):
+        read_counts(tmp_path / "c.jsonl", min_models=4)

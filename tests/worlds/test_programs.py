@@ -39,6 +39,7 @@ def test_every_primitive_and_argument_agrees_with_its_code(name):
         "ints": [[], [3], [5, -2, 5, 0, 12, 7, -4, 9, 9, 2], [1, 2, 3]],
         "text": ["", "a", "Tree oven stone ant", "rAin  e"],
         "words": [[], ["b"], ["Tree", "oven", "a", "stOne"]],
+        "number": [-1000, -11, -1, 0, 1, 9, 10, 999],
     }[primitive.takes]
     for argument in primitive.arguments:
         code = Step(name, argument).code(VARIABLES[primitive.takes])

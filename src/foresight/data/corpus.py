@@ -17,13 +17,15 @@ from foresight.document import Document
 from foresight.errors import UserError
 from foresight.recipe import CorpusSettings, Recipe
 from foresight.runs import locked, read_json, sha256_file, sha256_json, write_json
-from foresight.worlds import pictures, programs
+from foresight.worlds import bets, functions, pictures, programs
 
 SPLITS = ("train", "validation")
 _SEED = 0
 _CODE_VALIDATION_SHARE = 0.1
 # Text shown to the BPE trainer: merges of a small vocabulary settle long before this.
 _TOKENIZER_CHARACTERS = 8_000_000
+
+_WORLDS = {"programs": programs, "functions": functions, "bets": bets, "pictures": pictures}
 
 Say = Callable[[str], None]
 
@@ -175,7 +177,7 @@ def _documents(
         }
         found["code"] = {"train": train, "validation": validation}
     held_out = max(500, settings.generated_documents // 20)
-    for name, world in (("programs", programs), ("pictures", pictures)):
+    for name, world in _WORLDS.items():
         if name not in settings.mixture:
             continue
         say(f"making {name}")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from foresight.errors import UserError
 from foresight.forecast.backtest import LEVELS
 from foresight.forecast.buckets import ASIDE, Buckets, assign_buckets
-from foresight.forecast.counts import Counts
+from foresight.forecast.counts import Counts, Integers, log_pass_rate
 from foresight.forecast.draws import rounded
 from foresight.forecast.pass_law import ENOUGH, PassPosterior, fit_pass_law
 from foresight.runs import sha256_json
@@ -95,7 +95,9 @@ class GroupForecast:
     `mean_log_pass_rate`: mean over the problems of the log of the target's true pass rate (nats);
     `pass_rate`: mean true pass rate, which is what an evaluation is expected to show;
     `pass_at`: mean chance that one of k samples passes; `observed`: mean pass rate that an
-    evaluation with n samples per problem will show, binomial noise included.
+    evaluation with n samples per problem will show, binomial noise included;
+    `observed_log`: likewise the mean of `log_pass_rate` of each problem's counts, which unlike the
+    first can be observed and so be wrong.
     """
 
     name: str
@@ -104,6 +106,7 @@ class GroupForecast:
     pass_rate: Estimate
     pass_at: Estimate
     observed: Estimate
+    observed_log: Estimate
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,17 @@ class Capability:
     reasons: tuple[CapabilityCode, ...]
 
     def predict(
-        self, compute_flops: float, *, k: int = 1, samples: int | None = None, seed: int = 0
+        self,
+        compute_flops: float,
+        *,
+        k: int = 1,
+        samples: int | None = None,
+        seed: int = 0,
+        by_problem: bool = True,
     ) -> CapabilityForecast:
         """Forecast one model at a compute, in FLOPs, with pass@k and with so many samples per
-        problem (default: the most that the largest model has of any problem).
+        problem (default: the most that the largest model has of any problem). Without
+        `by_problem` only groups are forecast, in a fraction of the time.
 
         Raises UserError if the compute is not a finite positive number, or k or samples is not
         at least 1.
@@ -178,17 +188,17 @@ class Capability:
         if self.posterior is None or REFUSING & set(reasons):
             return CapabilityForecast(compute_flops, ratio, k, many, "refused", reasons)
         log_rate = self.posterior.log_pass_rate(compute_flops, seed)
-        counted = np.random.default_rng(seed + 1).binomial(many, np.exp(log_rate)) / many
+        counted = np.random.default_rng(seed + 1).binomial(many, np.exp(log_rate))
         groups = tuple(
-            _forecast(name, log_rate[:, inside], counted[:, inside], k)
+            _forecast(name, log_rate[:, inside], counted[:, inside], k, many)
             for name, inside in self.groups().items()
         )
         low, high = groups[0].pass_rate.intervals[95]
         if (high - low) / 2 > MAX_HALF_WIDTH:
             reasons = (*reasons, CapabilityCode.WIDE_INTERVAL)
         singles = tuple(
-            _forecast(name, log_rate[:, [at]], counted[:, [at]], k)
-            for at, name in enumerate(self.counts.problems)
+            _forecast(name, log_rate[:, [at]], counted[:, [at]], k, many)
+            for at, name in enumerate(self.counts.problems if by_problem else ())
         )
         return CapabilityForecast(
             compute_flops, ratio, k, many, _verdict(reasons), reasons, groups, singles
@@ -356,12 +366,13 @@ def _hide_largest(counts: Counts, seed: int) -> HiddenModel | None:
     return HiddenModel(compute, Estimate.of(means), observed, tail)
 
 
-def _forecast(name: str, log_rate: Array, counted: Array, k: int) -> GroupForecast:
-    """`log_rate` and `counted`: draws by problems of the group."""
+def _forecast(name: str, log_rate: Array, counted: Integers, k: int, samples: int) -> GroupForecast:
+    """`log_rate` and `counted` passes of so many samples: draws by problems of the group."""
     rate = np.exp(log_rate)
     # 1 - (1 - p)^k without losing p << 1.
     at_k = -np.expm1(k * np.log1p(-np.minimum(rate, 1 - 1e-12)))
-    draws = (log_rate, rate, at_k, counted)
+    log_seen = log_pass_rate(counted, samples)
+    draws = (log_rate, rate, at_k, counted / samples, log_seen)
     return GroupForecast(name, log_rate.shape[1], *(Estimate.of(one.mean(axis=1)) for one in draws))
 
 

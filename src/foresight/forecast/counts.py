@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +83,39 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class ModelCounts:
+    """One model's results, {problem: (passes, samples)}, and its training compute."""
+
+    model: str
+    compute_flops: float
+    results: Mapping[str, tuple[int, int]]
+
+    @property
+    def lines(self) -> str:
+        """The rows of a counts file (JSONL), as `read_counts` takes them."""
+        rows = (
+            {"problem": name, "model": self.model, "compute_flops": self.compute_flops,
+             "passes": passes, "samples": samples}
+            for name, (passes, samples) in self.results.items()
+        )  # fmt: skip
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def log_pass_rate(passes: Any, samples: Any) -> NDArray[np.float64]:
+    """Log of a pass rate (nats) estimated from counts of any shape: its posterior mean under
+    Jeffreys' prior, psi(passes + 1/2) - psi(samples + 1), finite where nothing passed.
+
+    It depends on the number of samples where passes are few; compare equal numbers only.
+    """
+    k, n = np.asarray(passes, dtype=np.int64), np.asarray(samples, dtype=np.int64)
+    steps = np.arange(1, int(n.max(initial=0)) + 1)
+    # Digamma at half and whole numbers are finite sums; Euler's constant cancels.
+    odd = np.concatenate([[0.0], np.cumsum(2.0 / (2 * steps - 1))])
+    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / steps)])
+    return np.asarray(odd[k] - harmonic[n] - 2 * math.log(2.0))
+
+
+@dataclass(frozen=True)
 class _Row:
     problem: str
     model: str
@@ -90,16 +125,15 @@ class _Row:
     assign: bool
 
 
-def read_counts(path: Path) -> Counts:
-    """Read a CSV, TSV, JSONL or Parquet file of counts.
+def read_counts(path: Path, min_models: int = MIN_MODELS) -> Counts:
+    """Read a CSV, TSV, JSONL or Parquet file of counts of at least so many models.
 
     Columns: problem, passes, samples; compute (FLOPs), or params and tokens (C = 6 N D);
     optional model (without it one compute is one model) and assign (1 or true: the row assigns
     difficulty buckets, and no observed mean of a bucket is taken from it).
 
     Raises UserError naming file, row and field: counts that are no whole numbers, more passes
-    than samples, no samples, the same pair twice, one model at two computes, fewer than three
-    models.
+    than samples, no samples, the same pair twice, one model at two computes, too few models.
     """
     records = list(read_records(path))
     if not records:
@@ -130,7 +164,13 @@ def read_counts(path: Path) -> Counts:
                 f"{compute:.6g} in {first}; expected one compute per model"
             )
         rows.append(row)
-    return _gather(path, rows, "model" in columns.names, tuple(remarks))
+    models = {row.model for row in rows}
+    if len(models) < min_models:
+        raise UserError(
+            f"{path}, field {'model' if 'model' in columns.names else 'compute_flops'}: "
+            f"{len(models)} models; expected at least {min_models}"
+        )
+    return _gather(rows, tuple(remarks))
 
 
 def _row(at: str, fields: Mapping[str, Any], unit: float) -> tuple[_Row, str | None]:
@@ -159,15 +199,20 @@ def _whole(at: str, field: str, value: Any) -> int:
     return int(number)
 
 
-def _gather(
-    path: Path, rows: Sequence[_Row], given_models: bool, remarks: tuple[str, ...]
-) -> Counts:
+def counts_of(models: Sequence[ModelCounts]) -> Counts:
+    """The table of some models' results; pairs that were not run have 0 samples."""
+    return _gather(
+        [
+            _Row(name, one.model, one.compute_flops, passes, samples, False)
+            for one in models
+            for name, (passes, samples) in one.results.items()
+        ],
+        (),
+    )
+
+
+def _gather(rows: Sequence[_Row], remarks: tuple[str, ...]) -> Counts:
     computes = {row.model: row.compute for row in rows}
-    if len(computes) < MIN_MODELS:
-        raise UserError(
-            f"{path}, field {'model' if given_models else 'compute_flops'}: {len(computes)} "
-            f"models; expected at least {MIN_MODELS}"
-        )
     # Sorted: the order of rows in a file must not change a forecast.
     models = sorted(computes, key=lambda name: (computes[name], name))
     problems = sorted({row.problem for row in rows})

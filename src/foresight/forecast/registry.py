@@ -3,7 +3,8 @@
 REGISTRY/NNNN-name.json are registrations and REGISTRY/chain.jsonl their order (see `chain`);
 REGISTRY/outcomes/name.json are sealed outcomes; REGISTRY/files/<SHA-256>.<kind> the tables that
 were fitted and the results that were cited. A prediction is either fitted here ("fit"), so that
-`verify` can fit it again, or "stated": made by hand or by another method, with its interval.
+`verify` can fit it again, or from counts of passes ("counts", see `capability_registry`), or
+"stated": made by hand or by another method, with its interval.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def register_fit(
         }
         try:
             record["forecast"] = refit(registry, record)
-            return _write(registry, name, record, [kept], witnesses or Witnesses(), now)
+            return write_record(registry, name, record, [kept], witnesses or Witnesses(), now)
         except UserError:
             if new:
                 kept.unlink()
@@ -152,7 +153,7 @@ def register_stated(
             "forecast": stated_forecast(subject.compute_flops, value, intervals),
             "backcast": backcast,
         }
-        return _write(registry, name, record, [], witnesses or Witnesses(), now)
+        return write_record(registry, name, record, [], witnesses or Witnesses(), now)
 
 
 def observe(
@@ -169,7 +170,7 @@ def observe(
         raise UserError(f"{registry}: no registry here (no chain.jsonl)")
     with locked(registry):
         entries = chain.read_entries(registry)
-        registration = _registered(registry, entries).get(name)
+        registration = registered(registry, entries).get(name)
         if registration is None:
             raise UserError(f"{registry}: nothing is registered as {name!r}")
         logarithmic = registration.record["source"] == "fit"
@@ -185,7 +186,9 @@ def observe(
                 f"outcome {value} of {name}: {same['name']} has {same['value']} for the same run "
                 f"and metric"
             )
-        kept = None if file is None else _keep(registry, _bytes(file), file.suffix.lower())[0]
+        kept = (
+            None if file is None else keep_bytes(registry, read_bytes(file), file.suffix.lower())[0]
+        )
         outcome = {
             "name": name,
             "metric": registration.record["metric"],
@@ -248,7 +251,7 @@ def stated_forecast(
     }
 
 
-def _write(
+def write_record(
     registry: Path,
     name: str,
     record: dict[str, Any],
@@ -315,11 +318,12 @@ def _has_steps(log: Path) -> bool:
         return False
     if "tfevents" in log.name:
         return bool(read_events(log).scalars)
-    lines = [line for line in _bytes(log).splitlines() if line.strip()]
+    lines = [line for line in read_bytes(log).splitlines() if line.strip()]
     return len(lines) > (log.suffix.lower() in (".csv", ".tsv"))
 
 
-def _registered(registry: Path, entries: list[dict[str, Any]]) -> dict[str, Registration]:
+def registered(registry: Path, entries: list[dict[str, Any]]) -> dict[str, Registration]:
+    """The registrations of a chain by name."""
     loaded = [
         Registration.load(registry / str(entry["file"]), FIELDS)
         for entry in entries
@@ -334,7 +338,7 @@ def _outcome_of(
     """The sealed outcome of the same run and metric, under any name."""
     names = {
         name
-        for name, other in _registered(registry, entries).items()
+        for name, other in registered(registry, entries).items()
         if other.record["target"]["run"] == record["target"]["run"]
         and other.record["metric"] == record["metric"]
     }
@@ -348,12 +352,12 @@ def _outcome_of(
 def _keep_table(registry: Path, runs: Path | RunTable) -> tuple[Path, bool]:
     """A file's bytes; of rows those that a law may see, in the columns that `reading` knows."""
     if isinstance(runs, Path):
-        return _keep(registry, _bytes(runs), runs.suffix.lower())
+        return keep_bytes(registry, read_bytes(runs), runs.suffix.lower())
     lines = [canonical_json(_row_json(row)) + "\n" for row in runs.fitted]
-    return _keep(registry, "".join(lines).encode(), ".jsonl")
+    return keep_bytes(registry, "".join(lines).encode(), ".jsonl")
 
 
-def _keep(registry: Path, payload: bytes, kind: str) -> tuple[Path, bool]:
+def keep_bytes(registry: Path, payload: bytes, kind: str) -> tuple[Path, bool]:
     """Put bytes into files/ under their hash; returns the path and whether they were new."""
     path = registry / "files" / (hashlib.sha256(payload).hexdigest() + kind)
     if path.exists():
@@ -362,7 +366,8 @@ def _keep(registry: Path, payload: bytes, kind: str) -> tuple[Path, bool]:
     return path, True
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Raises UserError if the file cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

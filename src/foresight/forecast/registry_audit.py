@@ -5,11 +5,14 @@ The one entrance for both kinds of directory; ladder directories are `verificati
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from foresight import __version__
 from foresight.errors import UserError
 from foresight.forecast import witness
+from foresight.forecast.capability_registry import Fits, group_value, recount
 from foresight.forecast.registration import Registration, falsification
 from foresight.forecast.registry import FIELDS, is_registry, refit, stated_forecast
 from foresight.forecast.verification import (
@@ -31,7 +34,7 @@ def verify(directory: Path) -> Report:
     """
     if not is_registry(directory):
         return verify_ladder(directory)
-    audit = _RegistryAudit(directory, directory, FIELDS)
+    audit = _RegistryAudit(directory)
     registrations = audit.chain()
     audit.outcomes_are_listed()
     for registration in registrations:
@@ -42,6 +45,14 @@ def verify(directory: Path) -> Report:
 
 class _RegistryAudit(Audit):
     """The checks of a registry; what it shares with a ladder directory is inherited."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, directory, FIELDS)
+        self.capabilities: Fits = {}
+
+    @staticmethod
+    def _counted(record: Mapping[str, Any]) -> bool:
+        return bool(record["source"] == "counts")
 
     def outcomes_are_listed(self) -> None:
         listed = {entry.get("file") for entry in self.entries if isinstance(entry, dict)}
@@ -56,12 +67,12 @@ class _RegistryAudit(Audit):
         try:
             if record["falsification"] != falsification(record["metric"], record["forecast"]):
                 self.note("prediction", path, False, "its falsification rule is not its interval")
-            if record["source"] == "fit":
-                kept = self.directory / record["table"]["file"]
-                if self.same_hash("table", kept, kept.stem):
-                    self._fit_again(registration)
-            else:
+            if record["source"] == "stated":
                 self._state_again(registration)
+                return
+            kept = self.directory / record["counts" if self._counted(record) else "table"]["file"]
+            if self.same_hash("table", kept, kept.stem):
+                self._fit_again(registration)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             self.note("registration", path, False, f"malformed: {type(error).__name__} {error}")
 
@@ -75,7 +86,12 @@ class _RegistryAudit(Audit):
             f"{__version__}, {here[:12]})"
         )
         try:
-            differing = differences(record["forecast"], refit(self.directory, record), "forecast")
+            if self._counted(record):
+                again = recount(self.directory, record, self.capabilities)
+            else:
+                again = {"forecast": refit(self.directory, record)}
+            differing = [d for key, value in again.items()
+                         for d in differences(record[key], value, key)]  # fmt: skip
             message = f"{', '.join(differing[:5])} differs"
         except UserError as error:
             differing, message = ["forecast"], f"cannot be recomputed: {error}"
@@ -111,7 +127,11 @@ class _RegistryAudit(Audit):
         outcome = read_json(path)
         if outcome["file"] is not None:
             kept = self.directory / outcome["file"]
-            self.same_hash("result", kept, kept.stem)
+            if self.same_hash("result", kept, kept.stem) and self._counted(registration.record):
+                again = group_value(kept, registration.record)
+                same = not differences(outcome["value"], again, "value")
+                message = f"{outcome['value']}; the kept counts give {again}"
+                self.note("result", kept, same, message)
         seen, registered = outcome["observed_utc"], registration.record["created_utc"]
         self.note("order", path, utc(seen) >= utc(registered),
                   f"observed {seen}, registered {registered}")  # fmt: skip

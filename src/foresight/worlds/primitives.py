@@ -446,4 +446,64 @@ TEXT_PRIMITIVES = (
     ),
 )
 
-PRIMITIVES: dict[str, Primitive] = {p.name: p for p in INT_PRIMITIVES + TEXT_PRIMITIVES}
+
+def _on_number(
+    name: str,
+    phrases: tuple[str, ...],
+    code: str,
+    run: Callable[[int, int], int],
+    arguments: tuple[Argument, ...] = (None,),
+) -> Primitive:
+    return Primitive(name, "number", "number", phrases, code, run, arguments)
+
+
+# Functions of one number: the shortest bodies, which the smallest models of a ladder can write.
+# No two of them, whatever the argument, are the same line of code.
+NUMBER_PRIMITIVES = (
+    _on_number("flip_sign", ("flip the sign", "negate it"), "-{x}", lambda x, n: 0 - x),
+    _on_number("drop_sign", ("drop the sign", "take the absolute value"), "abs({x})",
+               lambda x, n: max(x, 0 - x)),
+    _on_number("number_double", ("double it", "make it twice as large"), "{x} * 2",
+               lambda x, n: x + x),
+    _on_number("triple", ("triple it", "make it three times as large"), "{x} * 3",
+               lambda x, n: x + x + x),
+    _on_number("number_square", ("square it", "multiply it by itself"), "{x} ** 2",
+               lambda x, n: x * x),
+    _on_number("cube", ("cube it", "raise it to the third power"), "{x} ** 3",
+               lambda x, n: x * x * x),
+    _on_number("halve", ("halve it", "divide it by two"), "{x} // 2", lambda x, n: x >> 1),
+    _on_number("next", ("go one up", "take the next number"), "{x} + 1", lambda x, n: -~x),
+    _on_number("previous", ("go one down", "take the number before"), "{x} - 1", lambda x, n: ~-x),
+    _on_number("ten_up", ("go ten up", "add ten to it"), "{x} + 10", lambda x, n: 10 + x),
+    _on_number("ten_down", ("go ten down", "take ten from it"), "{x} - 10", lambda x, n: -10 + x),
+    _on_number("parity", ("take its parity", "tell whether it is odd"), "{x} % 2",
+               lambda x, n: x & 1),
+    _on_number("last_digit", ("keep the last digit", "take the remainder of ten"), "{x} % 10",
+               lambda x, n: divmod(x, 10)[1]),
+    _on_number("drop_digit", ("drop the last digit", "divide it by ten"), "{x} // 10",
+               lambda x, n: divmod(x, 10)[0]),
+    _on_number("no_negative", ("replace negatives by zero", "raise it to zero at least"),
+               "max({x}, 0)", lambda x, n: x if x > 0 else 0),
+    _on_number("digits", ("count its digits", "take the number of digits"), "len(str(abs({x})))",
+               lambda x, n: sum(1 for _ in f"{max(x, -x)}")),
+    _on_number("mirror", ("mirror it at ten", "subtract it from ten"), "10 - {x}",
+               lambda x, n: 10 + -x),
+    _on_number("complement", ("mirror it at a hundred", "subtract it from a hundred"), "100 - {x}",
+               lambda x, n: 100 + -x),
+    _on_number("plus", ("add {n}", "increase it by {n}"), "{x} + {n}",
+               lambda x, n: n + x, _numbers(2, 9)),
+    _on_number("minus", ("subtract {n}", "decrease it by {n}"), "{x} - {n}",
+               lambda x, n: x + -n, _numbers(2, 9)),
+    _on_number("times", ("multiply it by {n}", "take it {n} times"), "{x} * {n}",
+               lambda x, n: sum(x for _ in range(n)), _numbers(4, 9)),
+    _on_number("modulo", ("take it modulo {n}", "take the remainder of {n}"), "{x} % {n}",
+               lambda x, n: divmod(x, n)[1], _numbers(3, 9)),
+    _on_number("at_most", ("cap it at {n}", "limit it to {n} at most"), "min({x}, {n})",
+               lambda x, n: n if x > n else x, _numbers(2, 9)),
+    _on_number("at_least", ("raise it to {n} at least", "replace less than {n} by {n}"),
+               "max({x}, {n})", lambda x, n: n if x < n else x, _numbers(2, 9)),
+)  # fmt: skip
+
+PRIMITIVES: dict[str, Primitive] = {
+    p.name: p for p in INT_PRIMITIVES + TEXT_PRIMITIVES + NUMBER_PRIMITIVES
+}

@@ -30,6 +30,8 @@ HELD_OUT_SHARE = 0.1
 # There are only some 150 one-step programs: a tenth of them would be too few to measure on.
 HELD_OUT_SHARE_ONE_STEP = 0.25
 EXAMPLE_SHARE = 0.5
+# An example is longer than the body of such a function, and nothing in it can be foreseen.
+NUMBER_EXAMPLE_SHARE = 0.2
 # Leans to few steps: at small compute only one- and two-step programs are ever solved.
 DEFAULT_STEP_SHARES = (0.35, 0.25, 0.16, 0.11, 0.08, 0.05)
 
@@ -113,12 +115,16 @@ def split_of(steps: Sequence[Step]) -> Split:
 
 
 def programs(
-    seed: int, count: int, split: Split, step_shares: Sequence[float] = DEFAULT_STEP_SHARES
+    seed: int,
+    count: int,
+    split: Split,
+    step_shares: Sequence[float] = DEFAULT_STEP_SHARES,
+    kind: Kind | None = None,
 ) -> Iterator[Program]:
     """`count` programs; `step_shares[k - 1]` is the share of programs of k steps.
 
-    Program i depends on (seed, split, i) alone. Raises UserError if the shares are no
-    distribution over 1..6 steps.
+    `kind`: what they take; by default lists of integers, or text. Program i depends on (seed,
+    split, kind, i) alone. Raises UserError if the shares are no distribution over 1..6 steps.
     """
     if not 1 <= len(step_shares) <= MAX_STEPS or min(step_shares) < 0 or sum(step_shares) <= 0:
         raise UserError(
@@ -127,16 +133,20 @@ def programs(
         )
     bounds = np.cumsum(step_shares) / sum(step_shares)
     for index in range(count):
-        rng = generator(seed, f"programs/{split}", index)
+        rng = generator(seed, f"{kind or 'programs'}/{split}", index)
         step_count = 1 + int(np.searchsorted(bounds, rng.random(), side="right"))
-        yield _program(rng, step_count, split)
+        yield _program(rng, step_count, split, kind)
 
 
 def documents(
-    seed: int, count: int, split: Split, step_shares: Sequence[float] = DEFAULT_STEP_SHARES
+    seed: int,
+    count: int,
+    split: Split,
+    step_shares: Sequence[float] = DEFAULT_STEP_SHARES,
+    kind: Kind | None = None,
 ) -> Iterator[Document]:
     """`count` documents of one program each: two text parts, prompt and solution."""
-    for index, program in enumerate(programs(seed, count, split, step_shares)):
+    for index, program in enumerate(programs(seed, count, split, step_shares, kind)):
         yield Document(
             id=f"programs-{split}-{seed}-{index}",
             parts=(Text(program.prompt), Text(program.solution)),
@@ -145,10 +155,12 @@ def documents(
         )
 
 
-def _program(rng: np.random.Generator, step_count: int, split: Split) -> Program:
+def _program(
+    rng: np.random.Generator, step_count: int, split: Split, given: Kind | None
+) -> Program:
     """Draw until the composition is in the split and no step of it is idle."""
     while True:
-        kind: Kind = "ints" if rng.random() < 0.65 else "text"
+        kind: Kind = given or ("ints" if rng.random() < 0.65 else "text")
         steps = _steps(rng, kind, step_count)
         if steps is None or split_of(steps) != split:
             continue
@@ -167,7 +179,7 @@ def _steps(rng: np.random.Generator, kind: Kind, step_count: int) -> tuple[Step,
         last = number == step_count - 1
         used = {step.name for step in steps}
         options = [p for p in _ACCEPTING[kind] if p.name not in used]
-        if not last:
+        if not last and kind != "number":
             options = [p for p in options if p.gives != "number"]
         if not options:
             return None
@@ -203,6 +215,8 @@ def _is_degenerate(traces: Sequence[Sequence[Value]]) -> bool:
 
 def _inputs(rng: np.random.Generator, kind: Kind) -> list[Value]:
     """Eight inputs: the empty one, a short one, a long one with repetitions, and five others."""
+    if kind == "number":
+        return [0, 7, -3, 10, *rng.integers(-99, 1000, size=4).tolist()]
     if kind == "ints":
         return [_ints(rng, length) for length in (0, 1, 8, 4, 5, 6, 7, 9)]
     return [_sentence(rng, length) for length in (0, 1, 5, 2, 3, 3, 4, 4)]
@@ -220,12 +234,19 @@ def _sentence(rng: np.random.Generator, length: int) -> str:
     return " ".join(pick(rng, WORDS) for _ in range(length))
 
 
+def _shown(rng: np.random.Generator, kind: Kind) -> Value:
+    """The input of a docstring's example."""
+    if kind == "number":
+        return int(rng.integers(-20, 100))
+    return _ints(rng, 4 + int(rng.integers(3))) if kind == "ints" else _sentence(rng, 3)
+
+
 def _prompt(rng: np.random.Generator, steps: Sequence[Step], kind: Kind) -> str:
     phrases = [step.phrase(int(rng.integers(6))) for step in steps]
     text = pick(rng, (", then ", ". Then ")).join(phrases)
     lines = [f"def f({VARIABLES[kind]}):", f'    """{text[0].upper()}{text[1:]}.']
-    if rng.random() < EXAMPLE_SHARE:
-        value = _ints(rng, 4 + int(rng.integers(3))) if kind == "ints" else _sentence(rng, 3)
+    if rng.random() < (NUMBER_EXAMPLE_SHARE if kind == "number" else EXAMPLE_SHARE):
+        value = _shown(rng, kind)
         output = _trace(steps, value)[-1]
         lines += ["", f"    >>> f({value!r})", f"    {output!r}", '    """']
     else:
