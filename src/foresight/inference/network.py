@@ -38,6 +38,17 @@ class _Layer:
     down: Tensor
 
 
+@dataclass(frozen=True)
+class _Front:
+    """Sequences that decode: slots `rows` (B,), positions `at` (B,), the longest one's length,
+    and the scores to add (B, 1, 1, length) where they differ."""
+
+    rows: Tensor
+    at: Tensor
+    length: int
+    mask: Tensor | None
+
+
 class Network:
     """Weights of a `Decoder`, copied: (fan_out, fan_in), multipliers folded in.
 
@@ -93,51 +104,70 @@ class Network:
         x (N, d): `decoding` tokens, of the slots 0 to decoding - 1, then those of the segments;
         positions (N,), for rotations and, of decoding tokens, for where they stand.
         """
-        turn = self.turns[positions]
-        at = positions[:decoding]
-        length = int(at.max()) + 1 if decoding else 0
-        mask = None
-        if decoding and int(at.min()) + 1 < length:
-            hidden_away = torch.arange(length, device=at.device) > at[:, None]
-            mask = torch.zeros(hidden_away.shape, dtype=self.dtype, device=at.device)
-            mask = mask.masked_fill_(hidden_away, -torch.inf)[:, None, None]
+        turn = self.turns[positions][:, None]
+        front = self._front(positions[:decoding]) if decoding else None
         masks = [self._mask_of(segment) for segment in segments]
         for index, layer in enumerate(self.layers):
             q, k, v = self._queries(x, turn, layer)
             keys, values = cache.keys[index], cache.values[index]
-            mixed = torch.empty_like(q)
-            if decoding:
-                rows = slice(0, decoding)
-                keys[rows].scatter_(2, _spread(at, k[rows]), k[rows].unsqueeze(2))
-                values[rows].scatter_(2, _spread(at, v[rows]), v[rows].unsqueeze(2))
-                mixed[rows] = self._attend(
-                    q[rows].unsqueeze(2), keys[rows, :, :length], values[rows, :, :length], mask
-                )[:, :, 0]
+            parts = []
+            if front:
+                parts.append(self._decode(front, q[:decoding], k[:decoding], v[:decoding],
+                                          keys, values))  # fmt: skip
             first = decoding
-            for segment, before in zip(segments, masks, strict=True):
+            for segment, mask in zip(segments, masks, strict=True):
                 rows = slice(first, first + segment.count)
-                mixed[rows] = self._read(segment, before, q[rows], k[rows], v[rows], keys, values)
+                parts.append(self._read(segment, mask, q[rows], k[rows], v[rows], keys, values))
                 first += segment.count
-            x = x.add_(F.linear(mixed.view(len(x), -1), layer.out))
-            gate, up = F.linear(rms_norm(x, self.dtype), layer.gate_up).chunk(2, dim=-1)
+            mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+            x = x.add_(F.linear(mixed, layer.out))
+            gate, up = F.linear(self._norm(x), layer.gate_up).chunk(2, dim=-1)
             x = x.add_(F.linear(F.silu(gate).mul_(up), layer.down))
-        return rms_norm(x, self.dtype)
+        return self._norm(x)
+
+    def _norm(self, x: Tensor) -> Tensor:
+        """`model.kernels.rms_norm` without what training needs of it."""
+        return F.rms_norm(x, (self.shape.width,), eps=1e-5).to(self.dtype)
+
+    def _front(self, at: Tensor) -> _Front:
+        """What all layers need of the sequences that decode, at positions (B,)."""
+        length = int(at.max()) + 1
+        mask = None
+        if int(at.min()) + 1 < length:
+            hidden_away = torch.arange(length, device=at.device) > at[:, None]
+            mask = torch.zeros(hidden_away.shape, dtype=self.dtype, device=at.device)
+            mask = mask.masked_fill_(hidden_away, -torch.inf)[:, None, None]
+        return _Front(torch.arange(len(at), device=at.device), at, length, mask)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(n, V) float32 of hidden states (n, d)."""
         return F.linear(hidden, self.head).float()
 
     def _queries(self, x: Tensor, turn: Tensor, layer: _Layer) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values, each (N, heads, head_dim)."""
+        """Rotated queries and keys, and values, each (N, heads, head_dim); turn (N, 1, d / 2)."""
         s = self.shape
-        split = F.linear(rms_norm(x, self.dtype), layer.qkv).view(-1, 3, s.heads, s.head_dim)
+        split = F.linear(self._norm(x), layer.qkv).view(-1, 3, s.heads, s.head_dim)
         both = split[:, :2]
         if self.spec.qk_norm:
-            both = rms_norm(both)
+            both = F.rms_norm(both, (s.head_dim,), eps=1e-5)
         pairs = torch.view_as_complex(both.float().reshape(len(x), 2, -1, 2))
-        both = torch.view_as_real(pairs * turn[:, None]).view(-1, 2, s.heads, s.head_dim)
-        both = both.to(self.dtype)
+        both = torch.view_as_real(pairs * turn).view(-1, 2, s.heads, s.head_dim).to(self.dtype)
         return both[:, 0], both[:, 1], split[:, 2]
+
+    def _decode(
+        self, front: _Front, q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        """Attention (B, d) of one token of each of the slots in front."""
+        keys[front.rows, :, front.at] = k
+        values[front.rows, :, front.at] = v
+        size = len(q)
+        mixed = self._attend(
+            q.unsqueeze(2),
+            keys[:size, :, : front.length],
+            values[:size, :, : front.length],
+            front.mask,
+        )
+        return mixed.view(size, -1)
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False
@@ -165,7 +195,7 @@ class Network:
         keys: Tensor,
         values: Tensor,
     ) -> Tensor:
-        """Attention of a segment's tokens (count, heads, head_dim)."""
+        """Attention of a segment's tokens (count, d)."""
         slot, end = segment.slot, segment.start + segment.count
         keys[slot, :, segment.start : end] = k.transpose(0, 1)
         values[slot, :, segment.start : end] = v.transpose(0, 1)
@@ -176,18 +206,13 @@ class Network:
             mask,
             causal=mask is None,
         )
-        return mixed[0].transpose(0, 1)
+        return mixed[0].transpose(0, 1).reshape(segment.count, -1)
 
 
 def causal_after(start: int, count: int) -> Tensor:
     """Scores to add, (count, start + count): all of what came before, then itself and earlier."""
     mask = torch.full((count, start + count), -torch.inf)
     return mask.triu_(start + 1)
-
-
-def _spread(at: Tensor, like: Tensor) -> Tensor:
-    """Positions (B,) as an index of `scatter_` for like (B, heads, head_dim)."""
-    return at[:, None, None, None].expand(-1, like.shape[1], 1, like.shape[2])
 
 
 def _has_bfloat16(device: torch.device) -> bool:
