@@ -31,7 +31,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Model NAME knows the first tenths of the items that it is named after."""
     monkeypatch.chdir(tmp_path)
 
-    def open_model(name: str) -> Written:
+    def open_model(name: str, keep_end: bool) -> Written:
         share = int(name[1:]) / 10
 
         def knows(prompt: str) -> str:
@@ -110,7 +110,7 @@ def test_mistakes_are_one_message(task: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_interruption_is_130(task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_model(name: str) -> Written:
+    def open_model(name: str, keep_end: bool) -> Written:
         return Written(name=name, stop_after=7)
 
     monkeypatch.setattr("foresight.inference.open.open_model", open_model)

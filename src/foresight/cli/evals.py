@@ -31,6 +31,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many items, the same ones for every model.")
     ] = None,
+    keep_end: Annotated[
+        bool,
+        typer.Option(help="Of a prompt longer than the context keep the end, as lm-eval does."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put tasks to a model: every answer a record, mean scores with intervals.
@@ -49,7 +53,7 @@ def evaluate(
         raise UserError(f"two tasks have one name ({', '.join(names)}); give the YAML `name`")
     for task in read:
         check_samples(task, samples)
-    opened = open_model(model)
+    opened = open_model(model, keep_end)
     folder = out or Path("runs/evals") / re.sub(r"[^\w.+-]+", "_", opened.name)
     records: list[list[Record]] = []
     try:

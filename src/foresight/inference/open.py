@@ -9,9 +9,11 @@ from foresight.errors import UserError
 from foresight.inference.language_model import LanguageModel
 
 
-def open_model(text: str) -> LanguageModel:
+def open_model(text: str, keep_end: bool = False) -> LanguageModel:
     """`api:NAME@URL`: a model behind an OpenAI-compatible endpoint; else a run directory or a
     checkpoint of ours. Raises UserError if there is no such thing.
+
+    `keep_end`: see `Engine`; an endpoint sees to its own context.
 
     Imports are deferred: an endpoint needs no torch, a checkpoint no HTTP client.
     """
@@ -25,5 +27,7 @@ def open_model(text: str) -> LanguageModel:
             f"{text}: no such run directory or checkpoint; a model behind an endpoint is written "
             f"api:NAME@URL"
         )
-    model = importlib.import_module("foresight.inference.engine").Engine.load(path)
+    model = importlib.import_module("foresight.inference.engine").Engine.load(
+        path, keep_end=keep_end
+    )
     return model
