@@ -25,7 +25,7 @@ from tests.command import foresight
 COMMANDS = [
     "demo", "corpus", "plan", "ladder", "fit", "predict", "train", "verify", "watch", "transfer",
     "sample", "report", "register", "observe", "scoreboard", "trend", "map", "capability",
-    "design", "view", "eval", "compare", "export", "import-records", "export-records", "sandbox",
+    "design", "view", "eval", "compare", "export", "import-records", "export-records",
 ]  # fmt: skip
 
 

@@ -171,4 +171,4 @@ def widening(backtest: Backtest, horizon: float) -> float | None:
         return None
     sizes = sorted(abs(entry.z) for entry in matched)
     rank = min(math.ceil(0.8 * (len(sizes) + 1)), len(sizes))
-    return min(max(sizes[rank - 1] / 1.2816, 1.0), 4.0)
+    return min(max(sizes[rank - 1] / 1.2816, 0.9), 4.0)
