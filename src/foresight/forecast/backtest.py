@@ -160,8 +160,8 @@ def widening(backtest: Backtest, horizon: float) -> float | None:
 
     There must be `MIN_RESIDUALS` back-test residuals whose horizon is within half of and twice this
     one; the factor is the conformal 80 % quantile of their |z| over the normal's, limited to
-    [1, 4]: a few clean back-tests are no licence to narrow them (with 0.8 the 95 % intervals of
-    simulated families covered 91 %, with 1 they cover 93 %). Uncalibrated intervals stand as the
+    [0.9, 4]: a few clean back-tests are little licence to narrow them (LOG.md has the coverage of
+    simulated families with 0.8, 0.9 and 1). Uncalibrated intervals stand as the
     posterior gives them: widening them by Student's t with rungs - 1 degrees of freedom
     (recipe.md section 6, point 4) over-covered on public ladders, where the learned prior and the
     drift say what is not known (LOG.md).
