@@ -21,6 +21,7 @@ from foresight.report.page import write_page
 from foresight.report.scoreboard import write_scoreboard
 from foresight.runs import Run, write_json
 from foresight.views import show_fit, show_forecasts, show_pictures, watching
+from foresight.views.suites import asking, show_suites
 from foresight.views.watch import show_look
 
 
@@ -68,6 +69,9 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         if not read_chain(directory):
             computes = recipe.ladder.targets
             show_forecasts(console, [experiment.predict(flops, True) for flops in computes])
+    if recipe.ladder.suites:
+        with clock.phase("suites put to the ladder"), asking(console) as asked:
+            experiment.predict_suites(asked)
     trained = recipe.ladder.targets[: recipe.ladder.trained_targets]
     with clock.phase("targets and learning-rate transfer"), watching(console) as watch:
         # The largest target keeps one core busy for minutes: the sweep's short runs fill the rest.
@@ -78,6 +82,10 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         with clock.phase("picture questions"):
             pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])
             show_pictures(console, pictures)
+    if recipe.ladder.suites:
+        with clock.phase("suites put to the target"), asking(console) as asked:
+            experiment.observe_suites(asked)
+        show_suites(console, directory, recipe.ladder.suites)
     with clock.phase("the targets against their predicted curves"):
         alarms = {
             run.path.name: _watched(run, console) for run in experiment.targets[: len(trained)]

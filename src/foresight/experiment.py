@@ -7,15 +7,28 @@ what was measured on the way: transfer.json, pictures.json.
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from foresight.data.corpus import Corpus
 from foresight.errors import UserError
+from foresight.evals.suite_forecast import (
+    INVERSE,
+    SAMPLES,
+    counts_of_run,
+    evidence_of,
+    is_observed,
+    observe_suite,
+    register_suite,
+    trend_of_suite,
+)
 from foresight.forecast import (
     Fit,
     Forecast,
@@ -38,6 +51,8 @@ from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]
 
+OnRun = Callable[[str, int, int], None]
+"""Told as suites are put to runs: the run that is done, how many are, of how many."""
 _TRANSFER_OCTAVES = {"complete": range(-3, 2), "standard": range(-4, 2)}
 # Where the standard parametrisation's sweep is centred: its usual rate at these widths.
 _STANDARD_LR = 2.0**-6
@@ -114,12 +129,15 @@ class Experiment:
         """Fit the recipe's metric to its rungs. Raises UserError if one is not finished."""
         return fit(self.table())
 
+    def _planned_flops(self, job: Job) -> float:
+        """What a run will really spend: whole steps, image patches included."""
+        share = self._corpus().image_share(job.spec.mixture)
+        return job.spec.tokens * job.spec.shape.flops_per_token(share)
+
     def predict(self, compute_flops: float, registered: bool) -> Forecast:
         """Forecast a run; with `registered`, write it down (refused once the run has begun)."""
         job = target_job(self.recipe, self.directory, compute_flops)
-        # What the run will really spend: whole steps, image patches included.
-        share = self._corpus().image_share(job.spec.mixture)
-        planned = job.spec.tokens * job.spec.shape.flops_per_token(share)
+        planned = self._planned_flops(job)
         if not registered:
             return self.fit().predict(planned)
         shape = job.spec.shape
@@ -238,6 +256,65 @@ class Experiment:
         run = Run(self.directory / "transfer" / f"{kind}-w{width}-{octave:+d}")
         return Job(run, RunSpec.model_validate(spec.model_dump() | update), _TRANSFER_SETTINGS)
 
+    @property
+    def asked(self) -> list[Run]:
+        """The runs of the ladder that suites are put to: one of every rung."""
+        jobs = rung_jobs(self.recipe, self.directory)
+        return [job.run for job in jobs if job.settings.keep_weights]
+
+    def _asked_target(self) -> Job:
+        """The target whose pass rates are predicted: the largest that is trained."""
+        ladder = self.recipe.ladder
+        if not ladder.trained_targets:
+            raise UserError("ladder.suites: pass rates are predicted for a target that is trained")
+        flops = max(ladder.targets[: ladder.trained_targets])
+        return target_job(self.recipe, self.directory, flops)
+
+    def predict_suites(self, on_run: OnRun) -> None:
+        """Put the suites to the ladder and register every bucket's pass rate of the target.
+
+        What is registered already stays.
+        """
+        job = self._asked_target()
+        names = [
+            name
+            for name in self.recipe.ladder.suites
+            if name != INVERSE and not evidence_of(self.directory, name).exists()
+        ]
+        self._count([(name, run, 2 * SAMPLES) for name in names for run in self.asked], on_run)
+        for name in names:
+            planned = self._planned_flops(job)
+            register_suite(self.directory, name, self.asked, job.run, planned, _load)
+
+    def observe_suites(self, on_run: OnRun) -> None:
+        """Put the suites to the target and seal the outcome of every bucket, once."""
+        run = self._asked_target().run
+        names = [name for name in self.recipe.ladder.suites if name != INVERSE]
+        self._count([(name, run, SAMPLES) for name in names], on_run)
+        for name in names:
+            if not is_observed(self.directory, name):
+                observe_suite(self.directory, name, run, _load)
+        if INVERSE in self.recipe.ladder.suites:
+            trained = self.targets[: self.recipe.ladder.trained_targets]
+            trend_of_suite(self.directory, [*self.asked, *trained], _load)
+
+    def _count(self, asked: Sequence[tuple[str, Run, int]], on_run: OnRun) -> None:
+        """Sample suites, a run a core: (suite, run, samples of each problem)."""
+        if not asked:
+            return
+        workers = min(cores(), len(asked))
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            workers, context, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            futures = {
+                pool.submit(counts_of_run, self.directory, name, run, _load, samples): run
+                for name, run, samples in asked
+            }
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                on_run(futures[future].path.name, done, len(asked))
+
     def ask_about_pictures(self, run: Run) -> dict[str, Any]:
         """Held-out picture questions with and without the pictures; writes pictures.json."""
         engine = Engine.load(run.path)
@@ -248,6 +325,10 @@ class Experiment:
             found[name] = [asdict(one) for one in accuracies(questions, right)]
         write_json(self.directory / "pictures.json", found)
         return found
+
+
+def _load(run: Path) -> Engine:
+    return Engine.load(run, batch=128)
 
 
 def optimum(points: Sequence[Sequence[float]]) -> float:

@@ -128,6 +128,10 @@ class LadderSettings(_Section):
     """How many of the targets, in order, `demo` trains itself."""
     metric: str = "bits_per_byte/code"
     """What is predicted: a path into `result.json`."""
+    suites: list[Literal["programs", "pictures", "inverse"]] = []
+    """Suites of problems put to the first run of every rung, whose weights are kept: pass rates of
+    `programs` and `pictures` are predicted for the largest trained target, `inverse` is watched
+    for a fall."""
 
 
 class TransferSettings(_Section):

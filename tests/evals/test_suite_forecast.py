@@ -71,13 +71,16 @@ def test_the_whole_way(tmp_path: Path) -> None:
                           lambda run, at: seen.append(run.path.name))  # fmt: skip
     assert [one.name for one in made][:2] == ["programs-c3.0e13-all", "programs-c3.0e13-bucket-1"]
     assert len(seen) == len(PROBLEMS) * len(rungs)
-    assert CapabilityData.read(tmp_path / "capability.json").groups[0].observed is None
+    assert (
+        CapabilityData.read(tmp_path / "suites" / "programs" / "capability.json").groups[0].observed
+        is None
+    )
     finished(target.path, TARGET)
     values = observe_suite(tmp_path, "programs", target, Learner)
     assert list(values) == [one.name for one in made]
-    found = CapabilityData.read(tmp_path / "capability.json")
+    found = CapabilityData.read(tmp_path / "suites" / "programs" / "capability.json")
     assert [one.observed for one in found.groups] == pytest.approx(list(values.values()), rel=1e-5)
-    report = verify(registry_of(tmp_path))
+    report = verify(registry_of(tmp_path, "programs"))
     # The world keeps to the law, so that nearly every bucket comes out inside.
     assert sum(bool(score.inside and score.inside["95"]) for score in report.scores) >= 6
     assert {finding.check for finding in report.failures} <= {"forecast"}
@@ -90,4 +93,4 @@ def test_a_target_that_has_begun_is_refused(tmp_path: Path) -> None:
     target.metrics_path.write_text('{"step": 1}\n')
     with pytest.raises(UserError, match="already logged a step"):
         register_suite(tmp_path, "programs", rungs, target, TARGET, Learner)
-    assert not list(registry_of(tmp_path).glob("0*.json"))
+    assert not list(registry_of(tmp_path, "programs").glob("0*.json"))

@@ -1,23 +1,25 @@
 """A suite's results along a ladder: counted, forecast, registered, and scored against the target.
 
 DIR/suites/<suite>/<run>.jsonl are the counts of one run, DIR/suites/<suite>/ladder.jsonl those that
-a forecast was made from; DIR/capability/ is the registry (`forecast.capability_registry`), and
-DIR/capability.json what Figure 2 is drawn from. The rungs' weights must have been kept.
+a forecast was made from, DIR/suites/<suite>/registry/ its registry (`forecast.capability_registry`)
+and DIR/suites/<suite>/capability.json what Figure 2 is drawn from; DIR/suites/inverse/trend.json is
+what Figure 3 is. The rungs' weights must have been kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from foresight.errors import UserError
-from foresight.evals.suite import count_passes
+from foresight.evals.suite import choose, count_passes
 from foresight.forecast import Registration, Subject
 from foresight.forecast.capability_evidence import capability_evidence
 from foresight.forecast.capability_registry import observe_capability, register_capability
 from foresight.forecast.counts import ModelCounts
 from foresight.inference.language_model import LanguageModel
-from foresight.runs import Run, write_atomic, write_json
+from foresight.runs import Run, read_json, write_atomic, write_json
 from foresight.worlds.suites import suite
 
 SAMPLES = 32
@@ -28,8 +30,33 @@ Load = Callable[[Path], LanguageModel]
 OnDone = Callable[[Run, int], None]
 
 
-def registry_of(directory: Path) -> Path:
-    return directory / "capability"
+INVERSE = "inverse"
+"""The suite whose accuracy is watched for a fall; the others' pass rates are forecast."""
+
+
+def counts_path(directory: Path, name: str, run: Run) -> Path:
+    return directory / "suites" / name / f"{run.path.name}.jsonl"
+
+
+def evidence_of(directory: Path, name: str) -> Path:
+    """What Figure 2 of a suite is drawn from."""
+    return directory / "suites" / name / "capability.json"
+
+
+def is_observed(directory: Path, name: str) -> bool:
+    """Whether the target's outcome of a registered suite is sealed."""
+    groups = read_json(evidence_of(directory, name))["groups"]
+    return all(group["observed"] is not None for group in groups)
+
+
+def trend_path(directory: Path) -> Path:
+    """What Figure 3 is drawn from."""
+    return directory / "suites" / INVERSE / "trend.json"
+
+
+def registry_of(directory: Path, name: str) -> Path:
+    """Where the forecasts of a suite are registered."""
+    return directory / "suites" / name / "registry"
 
 
 def counts_of_run(
@@ -42,7 +69,7 @@ def counts_of_run(
 ) -> Path:
     """The file of a finished run's counts on a suite; sampled only if it is not there yet.
     Raises UserError if the run has no result or no weights."""
-    path = directory / "suites" / name / f"{run.path.name}.jsonl"
+    path = counts_path(directory, name, run)
     if not path.exists():
         compute = float(run.result()["compute_flops"])
         model = load(run.path)
@@ -74,7 +101,7 @@ def register_suite(
     write_atomic(ladder, "".join(file.read_text() for file in files))
     subject = Subject(target.path.name, compute_flops, log=target.metrics_path)
     made = register_capability(
-        registry_of(directory), _title(name, target), subject, ladder, samples=SAMPLES
+        registry_of(directory, name), _title(name, target), subject, ladder, samples=SAMPLES
     )
     _write_evidence(directory, name, target)
     return made
@@ -86,9 +113,37 @@ def observe_suite(
     """Count the target's passes and seal every bucket's outcome: {registration: value in nats}.
     Raises UserError as `observe_capability`."""
     file = counts_of_run(directory, name, target, load, SAMPLES, on_done)
-    values = observe_capability(registry_of(directory), _title(name, target), file)
+    values = observe_capability(registry_of(directory, name), _title(name, target), file)
     _write_evidence(directory, name, target)
     return values
+
+
+def trend_of_suite(
+    directory: Path, runs: Sequence[Run], load: Load, on_done: OnDone = lambda _, __: None
+) -> Path:
+    """Right answers of the inverse suite by family and run, in one file; runs that are in it
+    are not asked again. Raises UserError if a run has no result or no weights."""
+    path = trend_path(directory)
+    rows: list[dict[str, Any]] = read_json(path)["rows"] if path.exists() else []
+    problems = suite(INVERSE)
+    for run in runs:
+        if any(row["run"] == run.path.name for row in rows):
+            continue
+        right = choose(load(run.path), problems, lambda at, run=run: on_done(run, at))  # type: ignore[misc]
+        for family in sorted({problem.family for problem in problems}):
+            own = [problem for problem in problems if problem.family == family]
+            rows.append(
+                {
+                    "run": run.path.name,
+                    "family": family,
+                    "compute_flops": float(run.result()["compute_flops"]),
+                    "right": sum(right[problem.id] for problem in own),
+                    "n": len(own),
+                    "chance": sum(1 / len(problem.choices) for problem in own) / len(own),
+                }
+            )
+        write_json(path, {"rows": rows})
+    return path
 
 
 def _title(name: str, target: Run) -> str:
@@ -96,5 +151,5 @@ def _title(name: str, target: Run) -> str:
 
 
 def _write_evidence(directory: Path, name: str, target: Run) -> None:
-    value = capability_evidence(registry_of(directory), _title(name, target))
-    write_json(directory / "capability.json", value)
+    value = capability_evidence(registry_of(directory, name), _title(name, target))
+    write_json(evidence_of(directory, name), value)

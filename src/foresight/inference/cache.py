@@ -52,9 +52,12 @@ class Cache:
         values[..., : self.capacity, :] = self.values
         self.keys, self.values, self.capacity = keys, values, capacity
 
-    def common(self, slot: int, keys: Keys) -> int:
-        """Length of the longest common beginning of a slot and `keys`."""
-        return common_length(self.held[slot, : self.length[slot]], keys)
+    def common(self, keys: Keys) -> NDArray[np.int64]:
+        """Length of the longest common beginning of every slot and `keys`, (slots,)."""
+        size = len(keys)
+        differ = self.held[:, :size] != keys
+        first = np.where(differ.any(axis=1), differ.argmax(axis=1), size)
+        return np.minimum(first, self.length)
 
     def put(self, slot: int, start: int, keys: Keys) -> None:
         """Note what the positions from `start` on hold, and that nothing follows them."""

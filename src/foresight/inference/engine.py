@@ -40,7 +40,7 @@ FORBIDDEN = tuple(token for token in range(len(SPECIAL_TOKENS)) if token not in 
 
 
 class Ticket:
-    """A request that was handed in. `answers`: per row, None where it is still open."""
+    """A request that was handed in; `open`: rows that are not answered yet."""
 
     def __init__(
         self,
@@ -49,14 +49,13 @@ class Ticket:
         on_text: Callable[[int, str], None] | None,
     ) -> None:
         self.rows, self.on_done, self.on_text = rows, on_done, on_text
+        self.open = len(rows)
 
-    def answers(self) -> tuple[Any, ...] | None:
-        """Completions or scores, once all are there."""
+    def answers(self) -> tuple[Any, ...]:
+        """Completions or scores, when no row is open."""
         found: list[Any] = []
         for row in self.rows:
             answer = row.answer()
-            if answer is None:
-                return None
             found += answer if isinstance(answer, tuple) else [answer]
         return tuple(found)
 
@@ -187,13 +186,14 @@ class Engine:
         passed: list[GenerateRow | ScoreRow] = []
         while self._waiting and len(passed) < LOOKAHEAD and None in self._owner:
             row = self._waiting.popleft()
-            shared = [self.cache.common(slot, row.prompt.keys) for slot in range(self.cache.slots)]
-            best = int(np.argmax(shared))
-            if self._is_being_read(row, shared[best]):
+            shared = self.cache.common(row.prompt.keys)
+            best = int(shared.argmax())
+            most = int(shared[best])
+            if self._is_being_read(row, most):
                 passed.append(row)
                 continue
             # At least one token is read: its logits are wanted.
-            row.done = min(shared[best], len(row.prompt) - 1) if shared[best] >= SHARED else 0
+            row.done = min(most, len(row.prompt) - 1) if most >= SHARED else 0
             free = [slot for slot, owner in enumerate(self._owner) if owner is None]
             slot = min(free, key=lambda slot: self._released[slot])
             if row.done and self._owner[best] is None:
@@ -201,6 +201,9 @@ class Engine:
             self.cache.reserve(row.room)
             self.cache.copy(best, slot, row.done)
             row.slot, self._owner[slot] = slot, row
+            if isinstance(row, GenerateRow) and row.done == len(row.prompt) - 1:
+                row.done += 1
+                self._promote(row)
         self._waiting.extendleft(reversed(passed))
 
     def _is_being_read(self, row: Row, shared: int) -> bool:
@@ -222,6 +225,12 @@ class Engine:
         self._released[row.slot] = self._steps
         row.slot = None
 
+    def _promote(self, row: GenerateRow) -> None:
+        """To the front, among those that decode."""
+        assert row.slot is not None
+        self._exchange(row.slot, self._decoding)
+        self._decoding += 1
+
     def _exchange(self, one: int, other: int) -> None:
         self.cache.swap(one, other)
         self._owner[one], self._owner[other] = self._owner[other], self._owner[one]
@@ -234,9 +243,9 @@ class Engine:
     def _close(self, row: GenerateRow | ScoreRow) -> None:
         """Tell a ticket's owner once its last row is answered."""
         ticket = self._ticket.pop(row)
-        answers = ticket.answers()
-        if answers is not None:
-            ticket.on_done(answers)
+        ticket.open -= 1
+        if not ticket.open:
+            ticket.on_done(ticket.answers())
 
     # The forward pass
 
@@ -322,8 +331,7 @@ class Engine:
             self._release(row)
             self._close(row)
         elif row.slot >= self._decoding:
-            self._exchange(row.slot, self._decoding)
-            self._decoding += 1
+            self._promote(row)
 
     def _score(self, rows: Sequence[ScoreRow], hidden: Tensor) -> None:
         """Answer rows from the hidden states that predict their continuations' tokens."""

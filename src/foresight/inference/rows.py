@@ -86,8 +86,8 @@ class GenerateRow(Row):
 
     @property
     def last(self) -> int:
-        """The token that was drawn last."""
-        return self.drawn[-1].id
+        """The token that is read next to draw one: the last of the prompt or of those drawn."""
+        return self.drawn[-1].id if self.drawn else int(self.prompt.ids[-1])
 
     def push(self, drawn: Drawn, ends: Sequence[int]) -> str:
         """Take a token; the text that it settles."""

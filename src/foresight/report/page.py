@@ -10,18 +10,20 @@ from foresight.report.canvas import files
 from foresight.report.card import disclosure
 from foresight.report.evidence import gather
 from foresight.report.headline import headline, integrity
+from foresight.report.suites import suite_chapters
 from foresight.report.words import describe, short
 from foresight.runs import write_atomic
 
 
 def write_page(directory: Path) -> Path:
-    """Write DIR/report/index.html (and figure1.svg, figure1.png beside it); returns its path.
+    """Write DIR/report/index.html (and its figures as SVG and PNG beside it); returns its path.
 
     Whatever is not there yet is said in a sentence. The same files give the same bytes. Raises
     UserError if DIR holds no readable recipe, or cannot be written to.
     """
     evidence = gather(directory)
     first, figure = sections.figure_one(evidence)
+    suites = suite_chapters(directory, evidence.recipe.ladder.suites)
     chapters = [
         headline(evidence),
         first,
@@ -31,6 +33,7 @@ def write_page(directory: Path) -> Path:
         sections.sources(evidence),
         sections.transfer(evidence),
         sections.pictures(evidence),
+        *(chapter for chapter, _, _ in suites),
         disclosure(evidence),
         integrity(evidence),
     ]
@@ -42,9 +45,11 @@ def write_page(directory: Path) -> Path:
         chapters,
     )
     folder = directory / "report"
-    if figure is not None:
-        svg, png = files(figure, "figure1")
-        write_atomic(folder / "figure1.svg", svg)
-        write_atomic(folder / "figure1.png", png)
+    drawn = [("figure1", figure), *((name, drawing) for _, name, drawing in suites)]
+    for name, drawing in drawn:
+        if drawing is not None:
+            svg, png = files(drawing, name)
+            write_atomic(folder / f"{name}.svg", svg)
+            write_atomic(folder / f"{name}.png", png)
     write_atomic(folder / "index.html", html)
     return folder / "index.html"
