@@ -256,11 +256,11 @@ class Experiment:
         run = Run(self.directory / "transfer" / f"{kind}-w{width}-{octave:+d}")
         return Job(run, RunSpec.model_validate(spec.model_dump() | update), _TRANSFER_SETTINGS)
 
-    @property
-    def asked(self) -> list[Run]:
-        """The runs of the ladder that suites are put to: one of every rung."""
-        jobs = rung_jobs(self.recipe, self.directory)
-        return [job.run for job in jobs if job.settings.keep_weights]
+    def _samples(self) -> list[int]:
+        """Samples of each problem by each run of the ladder: twice the target's by every rung,
+        dealt to its seeds, for models differ by more than samples of one do."""
+        seeds = self.recipe.ladder.seeds
+        return [-(-2 * SAMPLES // count) for count in seeds for _ in range(count)]
 
     def _asked_target(self) -> Job:
         """The target whose pass rates are predicted: the largest that is trained."""
@@ -281,10 +281,11 @@ class Experiment:
             for name in self.recipe.ladder.suites
             if name != INVERSE and not evidence_of(self.directory, name).exists()
         ]
-        self._count([(name, run, 2 * SAMPLES) for name in names for run in self.asked], on_run)
+        asked = list(zip(self.rungs, self._samples(), strict=True))
+        self._count([(name, *one) for name in names for one in asked], on_run)
         for name in names:
             planned = self._planned_flops(job)
-            register_suite(self.directory, name, self.asked, job.run, planned, _load)
+            register_suite(self.directory, name, self.rungs, job.run, planned, _load)
 
     def observe_suites(self, on_run: OnRun) -> None:
         """Put the suites to the target and seal the outcome of every bucket, once."""
@@ -296,7 +297,7 @@ class Experiment:
                 observe_suite(self.directory, name, run, _load)
         if INVERSE in self.recipe.ladder.suites:
             trained = self.targets[: self.recipe.ladder.trained_targets]
-            trend_of_suite(self.directory, [*self.asked, *trained], _load)
+            trend_of_suite(self.directory, [*self.rungs, *trained], _load)
 
     def _count(self, asked: Sequence[tuple[str, Run, int]], on_run: OnRun) -> None:
         """Sample suites, a run a core: (suite, run, samples of each problem)."""

@@ -56,15 +56,15 @@ class Progress:
 
 
 def rung_jobs(recipe: Recipe, directory: Path) -> list[Job]:
-    """The fitted runs of a recipe: DIR/ladder/c<compute>-s<seed>. The first of a rung keeps its
-    weights if suites are put to it."""
+    """The fitted runs of a recipe: DIR/ladder/c<compute>-s<seed>. They keep their weights if suites
+    are put to them."""
     jobs = []
+    settings = Settings(keep_weights=bool(recipe.ladder.suites))
     for compute, seeds in zip(recipe.ladder.rungs, recipe.ladder.seeds, strict=True):
         for seed in range(1, seeds + 1):
             run = Run(directory / "ladder" / f"c{compute:.1e}-s{seed}")
-            keep = bool(recipe.ladder.suites) and seed == 1
             spec = recipe.at(compute, 1000 * recipe.seed + seed)
-            jobs.append(Job(run, spec, Settings(keep_weights=keep)))
+            jobs.append(Job(run, spec, settings))
     return jobs
 
 
