@@ -19,6 +19,7 @@ import torch
 
 from foresight.data.corpus import Corpus
 from foresight.errors import UserError
+from foresight.evals.picture_questions import ask_about_pictures
 from foresight.evals.suite_forecast import (
     INVERSE,
     SAMPLES,
@@ -41,7 +42,6 @@ from foresight.forecast import (
 )
 from foresight.forecast.registration import read_chain, registrations_dir
 from foresight.forecast.table import read_metric
-from foresight.inference.choices import accuracies, answer_questions
 from foresight.inference.engine import Engine
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, sha256_file, write_json
@@ -316,16 +316,18 @@ class Experiment:
                 future.result()
                 on_run(futures[future].path.name, done, len(asked))
 
+    @property
+    def evals_path(self) -> Path:
+        return self.directory / "evals"
+
     def ask_about_pictures(self, run: Run) -> dict[str, Any]:
-        """Held-out picture questions with and without the pictures; writes pictures.json."""
-        engine = Engine.load(run.path)
+        """Held-out picture questions with and without the pictures; writes pictures.json, and
+        every answer as a record."""
         questions = list(pictures.questions(self.recipe.seed, _QUESTIONS))
-        found: dict[str, Any] = {"run": run.path.name}
-        for name, see in (("seen", True), ("removed", False)):
-            right = answer_questions(engine, questions, see)
-            found[name] = [asdict(one) for one in accuracies(questions, right)]
-        write_json(self.directory / "pictures.json", found)
-        return found
+        answers = ask_about_pictures(_load(run.path), questions, self.evals_path)
+        found = {name: [asdict(one) for one in rows] for name, rows in answers.items()}
+        write_json(self.directory / "pictures.json", {"run": run.path.name} | found)
+        return {"run": run.path.name} | found
 
 
 def _load(run: Path) -> Engine:

@@ -15,10 +15,12 @@ Tone = Literal["", "good", "bad", "open", "small"]
 
 @dataclass(frozen=True)
 class Note:
-    """A paragraph; the tone colours it, its words must say the same."""
+    """A paragraph; the tone colours it, its words must say the same. `file`: a page beside this one
+    that it leads to."""
 
     text: str
     tone: Tone = ""
+    file: str = ""
     kind: str = "note"
 
 

@@ -131,6 +131,11 @@ class Evidence:
         return self.recipe.ladder.metric
 
     @property
+    def evals(self) -> Path:
+        """Folders of evaluation records."""
+        return Experiment(self.directory, self.recipe).evals_path
+
+    @property
     def finished_rungs(self) -> tuple[RunFacts, ...]:
         return tuple(rung for rung in self.rungs if rung.result)
 

@@ -10,6 +10,8 @@ from foresight.report.canvas import files
 from foresight.report.card import disclosure
 from foresight.report.evidence import gather
 from foresight.report.headline import headline, integrity
+from foresight.report.record_index import RecordIndex
+from foresight.report.record_page import record_page
 from foresight.report.suites import suite_chapters
 from foresight.report.words import describe, short
 from foresight.runs import write_atomic
@@ -19,7 +21,8 @@ def write_page(directory: Path) -> Path:
     """Write DIR/report/index.html (and its figures as SVG and PNG beside it); returns its path.
 
     Whatever is not there yet is said in a sentence. The same files give the same bytes. Raises
-    UserError if DIR holds no readable recipe, or cannot be written to.
+    UserError if DIR holds no readable recipe or evaluations without a record, or cannot be
+    written to.
     """
     evidence = gather(directory)
     first, figure = sections.figure_one(evidence)
@@ -51,5 +54,10 @@ def write_page(directory: Path) -> Path:
             svg, png = files(drawing, name)
             write_atomic(folder / f"{name}.svg", svg)
             write_atomic(folder / f"{name}.png", png)
+    if any(evidence.evals.glob("*/records.jsonl")):
+        index = RecordIndex.open([evidence.evals])
+        write_atomic(
+            folder / sections.RECORDS, record_page(index, f"{evidence.recipe.name}: every answer")
+        )
     write_atomic(folder / "index.html", html)
     return folder / "index.html"

@@ -37,6 +37,8 @@ _PARAMETRISATIONS = {
     "standard": "Standard parametrisation",
 }
 _HALF_OCTAVE = 0.5
+RECORDS = "records.html"
+"""Beside the page: every answer of the evaluations."""
 
 
 def _picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
@@ -473,4 +475,7 @@ def pictures(evidence: Evidence) -> Section:
     columns = ["family", "n", "image shown (95 %)", "image removed (95 %)", "chance"]
     table = Table("Held-out picture questions, 95 % Wilson intervals", columns, rows)
     picture = _picture(figures.pictures(found.seen, found.removed), "pictures", title, text)
-    return Section("pictures", title, [picture, table])
+    blocks: list[Block] = [picture, table]
+    if any(evidence.evals.glob("pictures*/records.jsonl")):
+        blocks.append(Note("Every answer, with its pictures:", file=RECORDS))
+    return Section("pictures", title, blocks)
