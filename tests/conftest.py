@@ -94,6 +94,7 @@ def spine_recipe(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "targets": [6e10, 4e11],
         "trained_targets": 1,
         "metric": "bits_per_byte/code",
+        "suites": ["inverse"],
     }
     raw = recipe.model_dump(mode="json") | {"ladder": ladder}
     # About 300 steps at every rung: small batches are the dear part of tiny runs.

@@ -1,4 +1,4 @@
-"""The page on forecasting works as it is written: its table, its commands, its Python."""
+"""The pages work as they are written: their files, their commands, their Python."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pytest
 from foresight.runs import read_json
 from tests.command import foresight
 
-PAGE = (Path(__file__).parents[1] / "docs" / "forecast.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "forecast.md").read_text()
+EVALUATION = (DOCS / "evaluation.md").read_text()
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+def blocks(kind: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)
 
 
 def test_the_page_from_table_to_scoreboard(
@@ -42,3 +44,19 @@ def test_verbs_and_options_that_the_page_names_exist() -> None:
         for command in re.findall(rf"`foresight {verb} [^`]*`", shown):
             for option in re.findall(r"--[a-z0-9-]+", command):
                 assert option in text, f"{verb} {option}"
+
+
+def test_the_page_on_evaluation(spine: Path, tmp_path: Path) -> None:
+    for block in (*blocks("jsonl", EVALUATION), *blocks("yaml", EVALUATION)):
+        name, _, content = block.partition("\n")
+        (tmp_path / name.removeprefix("# file: ")).write_text(content)
+    runs = {"targets/c5.1e+12": "targets/c6.0e+10", "ladder/c5.1e+11-s1": "ladder/c4.0e+10-s1"}
+    commands = [line for block in blocks("bash", EVALUATION) for line in block.splitlines()]
+    assert len(commands) == 5
+    for command in commands:
+        for shown, here in runs.items():
+            command = command.replace(f"runs/demo/{shown}", str(spine / here))
+        done = foresight(*shlex.split(command)[1:], cwd=tmp_path)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert len((tmp_path / "runs/evals/ours/python/records.jsonl").read_text().splitlines()) == 4
+    assert "<html" in (tmp_path / "answers.html").read_text()
