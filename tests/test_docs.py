@@ -51,11 +51,11 @@ def test_the_page_on_evaluation(spine: Path, tmp_path: Path) -> None:
         name, _, content = block.partition("\n")
         (tmp_path / name.removeprefix("# file: ")).write_text(content)
     runs = {"targets/c5.1e+12": "targets/c6.0e+10", "ladder/c5.1e+11-s1": "ladder/c4.0e+10-s1"}
-    commands = [line for block in blocks("bash", EVALUATION) for line in block.splitlines()]
-    assert len(commands) == 5
-    for command in commands:
-        for shown, here in runs.items():
-            command = command.replace(f"runs/demo/{shown}", str(spine / here))
+    typed = "".join(blocks("bash", EVALUATION))
+    for shown, here in runs.items():
+        typed = typed.replace(f"runs/demo/{shown}", str(spine / here))
+    assert len(typed.splitlines()) == 5
+    for command in typed.splitlines():
         done = foresight(*shlex.split(command)[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     assert len((tmp_path / "runs/evals/ours/python/records.jsonl").read_text().splitlines()) == 4

@@ -93,9 +93,9 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
     with clock.phase("verification"):
         verification = verify(directory)
     write_json(directory / "seconds.json", clock.seconds)
-    page = write_page(directory)
+    page = write_page(directory, verification)
     write_fit_plot(answer(experiment.table(), recipe.ladder.targets), page.with_name("fit.html"))
-    write_scoreboard([directory], page.with_name("scoreboard.html"))
+    write_scoreboard([directory], page.with_name("scoreboard.html"), {directory: verification})
     return Outcome(directory, page, verification, pictures, alarms, clock.seconds)
 
 

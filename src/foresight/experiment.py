@@ -22,13 +22,14 @@ from foresight.errors import UserError
 from foresight.evals.picture_questions import ask_about_pictures
 from foresight.evals.suite_forecast import (
     INVERSE,
-    SAMPLES,
+    RUNG_SAMPLES,
+    answers_of_run,
     counts_of_run,
     evidence_of,
     is_observed,
     observe_suite,
     register_suite,
-    trend_of_suite,
+    write_trend,
 )
 from foresight.forecast import (
     Fit,
@@ -51,8 +52,8 @@ from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]
 
-OnRun = Callable[[str, int, int], None]
-"""Told as suites are put to runs: the run that is done, how many are, of how many."""
+OnRun = Callable[[int, int], None]
+"""Told as suites are put to runs: how many are done, of how many."""
 _TRANSFER_OCTAVES = {"complete": range(-3, 2), "standard": range(-4, 2)}
 # Where the standard parametrisation's sweep is centred: its usual rate at these widths.
 _STANDARD_LR = 2.0**-6
@@ -256,11 +257,11 @@ class Experiment:
         run = Run(self.directory / "transfer" / f"{kind}-w{width}-{octave:+d}")
         return Job(run, RunSpec.model_validate(spec.model_dump() | update), _TRANSFER_SETTINGS)
 
-    def _samples(self) -> list[int]:
-        """Samples of each problem by each run of the ladder: twice the target's by every rung,
-        dealt to its seeds, for models differ by more than samples of one do."""
-        seeds = self.recipe.ladder.seeds
-        return [-(-2 * SAMPLES // count) for count in seeds for _ in range(count)]
+    @property
+    def asked(self) -> list[Run]:
+        """The runs of the ladder that suites are put to."""
+        jobs = rung_jobs(self.recipe, self.directory)
+        return [job.run for job in jobs if job.settings.keep_weights]
 
     def _asked_target(self) -> Job:
         """The target whose pass rates are predicted: the largest that is trained."""
@@ -275,46 +276,35 @@ class Experiment:
 
         What is registered already stays.
         """
-        job = self._asked_target()
+        job, here = self._asked_target(), self.directory
         names = [
             name
             for name in self.recipe.ladder.suites
-            if name != INVERSE and not evidence_of(self.directory, name).exists()
+            if name != INVERSE and not evidence_of(here, name).exists()
         ]
-        asked = list(zip(self.rungs, self._samples(), strict=True))
-        self._count([(name, *one) for name in names for one in asked], on_run)
-        for name in names:
-            planned = self._planned_flops(job)
-            register_suite(self.directory, name, self.rungs, job.run, planned, _load)
+        counted = [
+            (counts_of_run, (here, name, run, _load, RUNG_SAMPLES))
+            for name in names
+            for run in self.asked
+        ]
+        _spread(counted, on_run)
+        planned = self._planned_flops(job)
+        _spread(
+            [(register_suite, (here, name, self.asked, job.run, planned, _load)) for name in names],
+            on_run,
+        )
 
     def observe_suites(self, on_run: OnRun) -> None:
-        """Put the suites to the target and seal the outcome of every bucket, once."""
-        run = self._asked_target().run
-        names = [name for name in self.recipe.ladder.suites if name != INVERSE]
-        self._count([(name, run, SAMPLES) for name in names], on_run)
-        for name in names:
-            if not is_observed(self.directory, name):
-                observe_suite(self.directory, name, run, _load)
-        if INVERSE in self.recipe.ladder.suites:
-            trained = self.targets[: self.recipe.ladder.trained_targets]
-            trend_of_suite(self.directory, [*self.rungs, *trained], _load)
-
-    def _count(self, asked: Sequence[tuple[str, Run, int]], on_run: OnRun) -> None:
-        """Sample suites, a run a core: (suite, run, samples of each problem)."""
-        if not asked:
-            return
-        workers = min(cores(), len(asked))
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            workers, context, initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            futures = {
-                pool.submit(counts_of_run, self.directory, name, run, _load, samples): run
-                for name, run, samples in asked
-            }
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                on_run(futures[future].path.name, done, len(asked))
+        """Put the suites to the target and seal the outcome of every bucket, once; ask every run
+        the inverse suite."""
+        target, here, suites = self._asked_target().run, self.directory, self.recipe.ladder.suites
+        trained = self.targets[: self.recipe.ladder.trained_targets]
+        names = [name for name in suites if name != INVERSE and not is_observed(here, name)]
+        runs = [*self.asked, *trained] if INVERSE in suites else []
+        observed = [(observe_suite, (here, name, target, _load)) for name in names]
+        _spread([*observed, *((answers_of_run, (here, run, _load)) for run in runs)], on_run)
+        if runs:
+            write_trend(here, runs)
 
     @property
     def evals_path(self) -> Path:
@@ -332,6 +322,20 @@ class Experiment:
 
 def _load(run: Path) -> Engine:
     return Engine.load(run, batch=128)
+
+
+def _spread(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], on_run: OnRun) -> None:
+    """Make calls of (function, arguments) side by side, one a core."""
+    if not calls:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(cores(), len(calls)), context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        futures = [pool.submit(function, *arguments) for function, arguments in calls]
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            on_run(done, len(calls))
 
 
 def optimum(points: Sequence[Sequence[float]]) -> float:

@@ -25,17 +25,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Source = Literal["code", "programs", "functions", "bets", "flags", "pictures"]
+
+
 class CorpusSettings(_Section):
     """Where the documents come from and how they become ids."""
 
     code: str = "stdlib"
     """Real text: `stdlib` (source of the running interpreter), `installed` (that and every
     package found on the machine), or the path of a folder, JSONL or Parquet file."""
-    mixture: dict[Literal["code", "programs", "functions", "bets", "pictures"], Positive] = {
-        "code": 0.6,
-        "programs": 0.2,
-        "pictures": 0.2,
-    }
+    mixture: dict[Source, Positive] = {"code": 0.6, "programs": 0.2, "pictures": 0.2}
     """Share of each source among predicted positions."""
     vocab_size: Annotated[int, Field(ge=320, le=65536, multiple_of=64)] = 512
     """Ids of the byte-level BPE, 64 reserved ones included."""

@@ -11,7 +11,13 @@ import pytest
 
 from foresight.errors import UserError
 from foresight.evals import suite_forecast
-from foresight.evals.suite_forecast import observe_suite, register_suite, registry_of
+from foresight.evals.suite_forecast import (
+    evidence_of,
+    is_observed,
+    observe_suite,
+    register_suite,
+    registry_of,
+)
 from foresight.forecast import verify
 from foresight.inference.language_model import Completion, GenerateRequest
 from foresight.report.capability_figure import CapabilityData
@@ -66,19 +72,16 @@ def finished(path: Path, compute: float) -> Run:
 def test_the_whole_way(tmp_path: Path) -> None:
     rungs = [finished(tmp_path / f"ladder/c{one:.1e}-s1", one) for one in COMPUTES]
     target = Run(tmp_path / "targets" / "c3.0e+13")
-    seen: list[str] = []
-    made = register_suite(tmp_path, "programs", rungs, target, TARGET, Learner,
-                          lambda run, at: seen.append(run.path.name))  # fmt: skip
-    assert [one.name for one in made][:2] == ["programs-c3.0e13-all", "programs-c3.0e13-bucket-1"]
-    assert len(seen) == len(PROBLEMS) * len(rungs)
-    assert (
-        CapabilityData.read(tmp_path / "suites" / "programs" / "capability.json").groups[0].observed
-        is None
-    )
+    register_suite(tmp_path, "programs", rungs, target, TARGET, Learner)
+    before = CapabilityData.read(evidence_of(tmp_path, "programs"))
+    names = [one.registration.name for one in before.groups]
+    assert names[:2] == ["programs-c3.0e13-all", "programs-c3.0e13-bucket-1"]
+    assert {one.observed for one in before.groups} == {None}
+    assert not is_observed(tmp_path, "programs")
     finished(target.path, TARGET)
     values = observe_suite(tmp_path, "programs", target, Learner)
-    assert list(values) == [one.name for one in made]
-    found = CapabilityData.read(tmp_path / "suites" / "programs" / "capability.json")
+    assert list(values) == names and is_observed(tmp_path, "programs")
+    found = CapabilityData.read(evidence_of(tmp_path, "programs"))
     assert [one.observed for one in found.groups] == pytest.approx(list(values.values()), rel=1e-5)
     report = verify(registry_of(tmp_path, "programs"))
     # The world keeps to the law, so that nearly every bucket comes out inside.
@@ -94,3 +97,28 @@ def test_a_target_that_has_begun_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="already logged a step"):
         register_suite(tmp_path, "programs", rungs, target, TARGET, Learner)
     assert not list(registry_of(tmp_path, "programs").glob("0*.json"))
+
+
+def test_killed_between_registration_and_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rungs = [finished(tmp_path / f"ladder/c{one:.1e}-s1", one) for one in COMPUTES]
+    target = Run(tmp_path / "targets" / "c3.0e+13")
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(suite_forecast, "capability_evidence", killed)
+        register_suite(tmp_path, "programs", rungs, target, TARGET, Learner)
+    chain = (registry_of(tmp_path, "programs") / "chain.jsonl").read_bytes()
+    assert chain and not evidence_of(tmp_path, "programs").exists()
+    register_suite(tmp_path, "programs", rungs, target, TARGET, Killed)
+    assert (registry_of(tmp_path, "programs") / "chain.jsonl").read_bytes() == chain
+    assert evidence_of(tmp_path, "programs").exists()
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+class Killed(Learner):
+    """Must not be asked: the counts are there."""
+
+    generate = killed  # type: ignore[assignment]

@@ -40,7 +40,7 @@ def test_nothing_is_there_yet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("falls", "verdict"), [(True, "falling"), (False, "rising")])
 def test_figure_three_and_its_verdict(tmp_path: Path, falls: bool, verdict: str) -> None:
     write_json(trend_path(tmp_path), {"rows": rows(falls)})
-    ((section, name, figure),) = suite_chapters(tmp_path, ["inverse"])
+    ((_, name, figure),) = suite_chapters(tmp_path, ["inverse"])
     assert name == "figure3" and figure is not None
     (curve,) = TrendFile.read(trend_path(tmp_path)).curves()
     assert curve.verdict.verdict == verdict and curve.chance == 0.5

@@ -17,7 +17,7 @@ from foresight.document import Document
 from foresight.errors import UserError
 from foresight.recipe import CorpusSettings, Recipe
 from foresight.runs import locked, read_json, sha256_file, sha256_json, write_json
-from foresight.worlds import bets, functions, pictures, programs
+from foresight.worlds import bets, flags, functions, pictures, programs
 
 SPLITS = ("train", "validation")
 _SEED = 0
@@ -25,7 +25,13 @@ _CODE_VALIDATION_SHARE = 0.1
 # Text shown to the BPE trainer: merges of a small vocabulary settle long before this.
 _TOKENIZER_CHARACTERS = 8_000_000
 
-_WORLDS = {"programs": programs, "functions": functions, "bets": bets, "pictures": pictures}
+_WORLDS = {
+    "programs": programs,
+    "functions": functions,
+    "bets": bets,
+    "pictures": pictures,
+    "flags": flags,
+}
 
 Say = Callable[[str], None]
 

@@ -8,26 +8,30 @@ what Figure 3 is. The rungs' weights must have been kept.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from foresight.errors import UserError
 from foresight.evals.suite import choose, count_passes
-from foresight.forecast import Registration, Subject
+from foresight.forecast import Subject
 from foresight.forecast.capability_evidence import capability_evidence
-from foresight.forecast.capability_registry import observe_capability, register_capability
+from foresight.forecast.capability_registry import (
+    Fits,
+    is_registered,
+    observe_capability,
+    register_capability,
+)
 from foresight.forecast.counts import ModelCounts
 from foresight.inference.language_model import LanguageModel
-from foresight.runs import Run, read_json, write_atomic, write_json
+from foresight.runs import Run, canonical_json, read_json, write_atomic, write_json
 from foresight.worlds.suites import suite
 
-SAMPLES = 32
-"""Of every problem by the target; the rungs take twice as many, of which one half assigns the
-buckets and the other is shown."""
+SAMPLES, RUNG_SAMPLES = 32, 16
+"""Of every problem by the target, and by every run of the ladder that is asked; half of the latter
+assign the buckets, the other half is shown."""
 
 Load = Callable[[Path], LanguageModel]
-OnDone = Callable[[Run, int], None]
 
 
 INVERSE = "inverse"
@@ -65,7 +69,6 @@ def counts_of_run(
     run: Run,
     load: Load,
     samples: int,
-    on_done: OnDone = lambda _, __: None,
 ) -> Path:
     """The file of a finished run's counts on a suite; sampled only if it is not there yet.
     Raises UserError if the run has no result or no weights."""
@@ -73,7 +76,7 @@ def counts_of_run(
     if not path.exists():
         compute = float(run.result()["compute_flops"])
         model = load(run.path)
-        found = count_passes(model, suite(name), samples, on_done=lambda at: on_done(run, at))
+        found = count_passes(model, suite(name), samples)
         write_atomic(path, ModelCounts(run.path.name, compute, found).lines)
     return path
 
@@ -85,9 +88,9 @@ def register_suite(
     target: Run,
     compute_flops: float,
     load: Load,
-    on_done: OnDone = lambda _, __: None,
-) -> list[Registration]:
-    """Count a suite's passes at every rung and register what the target will show in every bucket.
+) -> None:
+    """Count a suite's passes at every rung and register what the target will show in every bucket;
+    what is registered already stays.
 
     Raises UserError if the target has logged a step, or as `register_capability`.
     """
@@ -96,40 +99,36 @@ def register_suite(
             f"{target.metrics_path}: the target has already logged a step; "
             f"a prediction can only be registered before"
         )
-    files = [counts_of_run(directory, name, run, load, 2 * SAMPLES, on_done) for run in rungs]
+    files = [counts_of_run(directory, name, run, load, RUNG_SAMPLES) for run in rungs]
     ladder = directory / "suites" / name / "ladder.jsonl"
     write_atomic(ladder, "".join(file.read_text() for file in files))
     subject = Subject(target.path.name, compute_flops, log=target.metrics_path)
-    made = register_capability(
-        registry_of(directory, name), _title(name, target), subject, ladder, samples=SAMPLES
-    )
-    _write_evidence(directory, name, target)
-    return made
+    registry, title, fits = registry_of(directory, name), _title(name, target), Fits()
+    if not is_registered(registry, title):
+        register_capability(registry, title, subject, ladder, samples=SAMPLES, fits=fits)
+    write_json(evidence_of(directory, name), capability_evidence(registry, title, fits))
 
 
-def observe_suite(
-    directory: Path, name: str, target: Run, load: Load, on_done: OnDone = lambda _, __: None
-) -> dict[str, float]:
+def observe_suite(directory: Path, name: str, target: Run, load: Load) -> dict[str, float]:
     """Count the target's passes and seal every bucket's outcome: {registration: value in nats}.
     Raises UserError as `observe_capability`."""
-    file = counts_of_run(directory, name, target, load, SAMPLES, on_done)
+    file = counts_of_run(directory, name, target, load, SAMPLES)
     values = observe_capability(registry_of(directory, name), _title(name, target), file)
-    _write_evidence(directory, name, target)
+    evidence = read_json(evidence_of(directory, name))
+    for group in evidence["groups"]:
+        group["observed"] = values[group["registration"]["name"]]
+    write_json(evidence_of(directory, name), evidence)
     return values
 
 
-def trend_of_suite(
-    directory: Path, runs: Sequence[Run], load: Load, on_done: OnDone = lambda _, __: None
-) -> Path:
-    """Right answers of the inverse suite by family and run, in one file; runs that are in it
-    are not asked again. Raises UserError if a run has no result or no weights."""
-    path = trend_path(directory)
-    rows: list[dict[str, Any]] = read_json(path)["rows"] if path.exists() else []
-    problems = suite(INVERSE)
-    for run in runs:
-        if any(row["run"] == run.path.name for row in rows):
-            continue
-        right = choose(load(run.path), problems, lambda at, run=run: on_done(run, at))  # type: ignore[misc]
+def answers_of_run(directory: Path, run: Run, load: Load) -> Path:
+    """The file of a run's right answers to the inverse suite by family; asked only if it is not
+    there yet. Raises UserError if the run has no result or no weights."""
+    path = counts_path(directory, INVERSE, run)
+    if not path.exists():
+        problems = suite(INVERSE)
+        right = choose(load(run.path), problems)
+        rows = []
         for family in sorted({problem.family for problem in problems}):
             own = [problem for problem in problems if problem.family == family]
             rows.append(
@@ -142,14 +141,16 @@ def trend_of_suite(
                     "chance": sum(1 / len(problem.choices) for problem in own) / len(own),
                 }
             )
-        write_json(path, {"rows": rows})
+        write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
     return path
+
+
+def write_trend(directory: Path, runs: Sequence[Run]) -> None:
+    """Gather the answers of runs that were asked into trend.json."""
+    files = [counts_path(directory, INVERSE, run) for run in runs]
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    write_json(trend_path(directory), {"rows": rows})
 
 
 def _title(name: str, target: Run) -> str:
     return f"{name}-{target.path.name}".lower().replace("+", "")
-
-
-def _write_evidence(directory: Path, name: str, target: Run) -> None:
-    value = capability_evidence(registry_of(directory, name), _title(name, target))
-    write_json(evidence_of(directory, name), value)

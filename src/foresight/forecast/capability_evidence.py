@@ -17,6 +17,7 @@ from foresight.forecast import chain
 from foresight.forecast.capability import Capability, CapabilityForecast
 from foresight.forecast.capability_registry import (
     METRIC,
+    Fits,
     capability_records,
     fit_of,
 )
@@ -29,8 +30,8 @@ POINTS = 24
 """Computes at which the law is drawn."""
 
 
-def capability_evidence(registry: Path, name: str) -> dict[str, Any]:
-    """The JSON value for the forecasts registered under NAME.
+def capability_evidence(registry: Path, name: str, fits: Fits | None = None) -> dict[str, Any]:
+    """The JSON value for the forecasts registered under NAME; `fits`: those made already.
 
     {format, metric, samples, target: {run, compute_flops}, models: [{model, compute_flops}],
     grid_flops: [...], groups: [{name, problems, law: {point: [...], low: [...], high: [...]},
@@ -42,7 +43,7 @@ def capability_evidence(registry: Path, name: str) -> dict[str, Any]:
     records = capability_records(registry, name)
     first = next(iter(records.values()))
     settings, target = first["counts"], first["target"]
-    fitted = fit_of(registry, settings, {})
+    fitted = fit_of(registry, settings, {} if fits is None else fits)
     grid = np.geomspace(fitted.counts.compute[0], target["compute_flops"], POINTS)
     laws = [
         fitted.predict(

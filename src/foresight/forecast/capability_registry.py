@@ -54,9 +54,10 @@ def register_capability(
     backcast: bool = False,
     witnesses: Witnesses | None = None,
     now: datetime | None = None,
+    fits: Fits | None = None,
 ) -> list[Registration]:
     """Fit a file of counts and register, as NAME-all, NAME-bucket-1, ..., what the subject's
-    evaluation with so many samples per problem will show in every group.
+    evaluation with so many samples per problem will show in every group. The fit is left in `fits`.
 
     Raises UserError as `read_counts`, `fit_capability` and `register_fit` do.
     """
@@ -66,7 +67,7 @@ def register_capability(
     table = read_counts(counts)
     if not backcast and subject.run in table.models:
         raise UserError(f"{counts}: has counts of run {subject.run!r}: its outcome is known")
-    fits: Fits = {}
+    fits = {} if fits is None else fits
     with locked(registry):
         kept, new = keep_bytes(registry, read_bytes(counts), counts.suffix.lower())
         settings = {
@@ -118,6 +119,12 @@ def observe_capability(
     for title, value in values.items():
         observe(registry, title, value, counts, now)
     return values
+
+
+def is_registered(registry: Path, name: str) -> bool:
+    """Whether any group is registered under NAME."""
+    title = _title(name, "all")
+    return title in registered(registry, chain.read_entries(registry))
 
 
 def capability_records(registry: Path, name: str) -> dict[str, dict[str, Any]]:

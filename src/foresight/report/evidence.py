@@ -148,8 +148,9 @@ class Evidence:
         return max(trained or claimed or rungs)
 
 
-def gather(directory: Path) -> Evidence:
-    """Read an experiment. Raises UserError only if it has no readable recipe."""
+def gather(directory: Path, verification: Report | None = None) -> Evidence:
+    """Read an experiment, and verify it unless that was done. Raises UserError only if it has no
+    readable recipe."""
     experiment = Experiment.open(directory)
     recipe = experiment.recipe
     problems: list[str] = []
@@ -159,7 +160,7 @@ def gather(directory: Path) -> Evidence:
         _facts(directory, run, compute, problems)
         for run, compute in zip(experiment.rungs, computes, strict=True)
     )
-    report = _verification(directory, problems)
+    report = verification or _verification(directory, problems)
     claims = _claims(experiment, report, problems)
     targets = {claim.target.path: claim.target for claim in claims}
     for compute in recipe.ladder.targets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from foresight.forecast import Report
 from foresight.report import sections
 from foresight.report.blocks import render
 from foresight.report.canvas import files
@@ -17,14 +18,14 @@ from foresight.report.words import describe, short
 from foresight.runs import write_atomic
 
 
-def write_page(directory: Path) -> Path:
+def write_page(directory: Path, verification: Report | None = None) -> Path:
     """Write DIR/report/index.html (and its figures as SVG and PNG beside it); returns its path.
 
-    Whatever is not there yet is said in a sentence. The same files give the same bytes. Raises
-    UserError if DIR holds no readable recipe or evaluations without a record, or cannot be
-    written to.
+    `verification`: of these files, if it was made already. Whatever is not there yet is said in a
+    sentence. The same files give the same bytes. Raises UserError if DIR holds no readable recipe
+    or evaluations without a record, or cannot be written to.
     """
-    evidence = gather(directory)
+    evidence = gather(directory, verification)
     first, figure = sections.figure_one(evidence)
     suites = suite_chapters(directory, evidence.recipe.ladder.suites)
     chapters = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,16 @@ class Entry:
         return {**extra, **asdict(self.score)}
 
 
-def write_scoreboard(directories: Sequence[Path], out: Path) -> dict[str, Any]:
+def write_scoreboard(
+    directories: Sequence[Path], out: Path, known: Mapping[Path, Report] | None = None
+) -> dict[str, Any]:
     """Verify every directory, write the page to `out`; returns what it says as a JSON value.
+    `known`: verifications that were made already.
 
     The same directories give the same bytes. Raises UserError if one has no registrations.
     """
-    reports = [(path.as_posix(), verify(path)) for path in directories]
+    known = known or {}
+    reports = [(path.as_posix(), known.get(path) or verify(path)) for path in directories]
     entries = [Entry(name, score) for name, report in reports for score in report.scores]
     entries.sort(key=lambda entry: (entry.score.created_utc, entry.directory, entry.score.name))
     # A miss is the forecast's failure and on the board as such; all others are of the files.

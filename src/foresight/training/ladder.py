@@ -31,6 +31,11 @@ from foresight.training.trainer import Settings, train
 _PR_SET_PDEATHSIG = 1
 
 
+ASKED = 3
+"""Runs of a rung that suites are put to, at most: models of one compute differ by more than
+samples of one model do."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One run to carry out in its own directory."""
@@ -56,15 +61,15 @@ class Progress:
 
 
 def rung_jobs(recipe: Recipe, directory: Path) -> list[Job]:
-    """The fitted runs of a recipe: DIR/ladder/c<compute>-s<seed>. They keep their weights if suites
-    are put to them."""
+    """The fitted runs of a recipe: DIR/ladder/c<compute>-s<seed>. The first of a rung
+    keep their weights if suites are put to them."""
     jobs = []
-    settings = Settings(keep_weights=bool(recipe.ladder.suites))
     for compute, seeds in zip(recipe.ladder.rungs, recipe.ladder.seeds, strict=True):
         for seed in range(1, seeds + 1):
             run = Run(directory / "ladder" / f"c{compute:.1e}-s{seed}")
             spec = recipe.at(compute, 1000 * recipe.seed + seed)
-            jobs.append(Job(run, spec, settings))
+            keep = bool(recipe.ladder.suites) and seed <= ASKED
+            jobs.append(Job(run, spec, Settings(keep_weights=keep)))
     return jobs
 
 

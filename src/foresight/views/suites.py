@@ -21,7 +21,7 @@ from foresight.views import _table
 
 
 @contextmanager
-def asking(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def asking(console: Console) -> Iterator[Callable[[int, int], None]]:
     """A bar over the runs that suites are put to."""
     bars = Progress(
         TextColumn("  {task.description}"),
@@ -33,8 +33,8 @@ def asking(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     )
     bar = bars.add_task("runs asked", total=None)
 
-    def watch(name: str, done: int, total: int) -> None:
-        bars.update(bar, description=f"runs asked, the last {name}", completed=done, total=total)
+    def watch(done: int, total: int) -> None:
+        bars.update(bar, completed=done, total=total)
 
     with bars:
         yield watch

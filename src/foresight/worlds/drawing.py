@@ -58,6 +58,12 @@ def scene(rng: np.random.Generator, shapes: Sequence[Placed], width: int, height
     return Image(np.asarray(canvas))
 
 
+def stripes(rng: np.random.Generator, colours: Sequence[str]) -> Image:
+    """Stripes from the top, each 8 high and 16 wide, of colours that vary as in `scene`."""
+    rows = [np.full((PATCH, 2 * PATCH, 3), _jittered(rng, COLOURS[one])) for one in colours]
+    return Image(np.concatenate(rows).astype(np.uint8))
+
+
 def chart(rng: np.random.Generator, bars: Sequence[tuple[str, int]]) -> Image:
     """A bar chart, 32 high and 48 wide, of (colour, value) bars; values are 1 to 8.
 

@@ -15,6 +15,7 @@ import numpy as np
 from foresight.document import Document, Text
 from foresight.errors import UserError
 from foresight.worlds.primitives import (
+    NUMBER_PRIMITIVES,
     PRIMITIVES,
     VARIABLES,
     Argument,
@@ -22,7 +23,7 @@ from foresight.worlds.primitives import (
     Primitive,
     Value,
 )
-from foresight.worlds.splits import Split, generator, held_out, pick
+from foresight.worlds.splits import Split, generator, held_out, pick, pick_weighted, zipf
 
 VERSION = 1
 MAX_STEPS = 6
@@ -183,7 +184,7 @@ def _steps(rng: np.random.Generator, kind: Kind, step_count: int) -> tuple[Step,
             options = [p for p in options if p.gives != "number"]
         if not options:
             return None
-        primitive = pick(rng, options)
+        primitive = pick_weighted(rng, options, [_WEIGHTS[p.name] for p in options])
         steps.append(Step(primitive.name, pick(rng, primitive.arguments)))
         kind = primitive.gives
     return tuple(steps)
@@ -191,6 +192,13 @@ def _steps(rng: np.random.Generator, kind: Kind, step_count: int) -> tuple[Step,
 
 _ACCEPTING: dict[Kind, tuple[Primitive, ...]] = {
     kind: tuple(p for p in PRIMITIVES.values() if p.takes == kind) for kind in VARIABLES
+}
+
+
+# Steps on numbers are of uneven frequency, so that a model learns one after the other as it grows.
+_WEIGHTS: dict[str, float] = dict.fromkeys(PRIMITIVES, 1.0) | {
+    p.name: weight
+    for p, weight in zip(NUMBER_PRIMITIVES, zipf(len(NUMBER_PRIMITIVES)), strict=True)
 }
 
 

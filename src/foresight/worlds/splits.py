@@ -33,3 +33,16 @@ def generator(seed: int, stream: str, index: int) -> np.random.Generator:
 def pick(rng: np.random.Generator, options: Sequence[Choice]) -> Choice:
     """One of `options`, uniformly (unlike `rng.choice` it makes no array of them)."""
     return options[int(rng.integers(len(options)))]
+
+
+def pick_weighted(
+    rng: np.random.Generator, options: Sequence[Choice], weights: Sequence[float]
+) -> Choice:
+    """One of `options`, with chances in proportion to the weights."""
+    bounds = np.cumsum(weights)
+    return options[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))]
+
+
+def zipf(count: int) -> tuple[float, ...]:
+    """Weights of ranks, the most frequent first: 1 / (1 + rank), rank from 1."""
+    return tuple(1 / (2 + at) for at in range(count))
