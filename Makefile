@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
+.PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
+	bench-generation bench-evals bench-choice bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -64,6 +65,21 @@ bench-forecast: .venv/.forecast-peers
 bench-plans: .venv/.dev
 	$(BIN)/python bench/planning.py
 	$(BIN)/python bench/watch.py
+
+# Tokens per second beside transformers' generate, on the same exported weights.
+bench-generation: .venv/.peers
+	$(BIN)/python bench/generation.py
+
+# What the framework costs per sample, beside a model that costs nothing.
+bench-evals: .venv/.dev
+	$(BIN)/python bench/evals.py
+
+# Multiple choice beside lm-evaluation-harness, on the demo's exported target (reads
+# ../shared/data/evals).
+TARGET := runs/demo/targets/c5.1e+12
+bench-choice: .venv/.peers .venv-evals-peers/.ready
+	test -d runs/exported || $(BIN)/foresight export $(TARGET) --to runs/exported
+	$(BIN)/python bench/choice_parity.py ../shared/data/evals/mmlu --hf runs/exported --run $(TARGET)
 
 # Requests per second through APIModel, and what one costs here.
 bench-api: .venv/.dev

@@ -31,7 +31,7 @@ from rich.progress import track
 from foresight.forecast.buckets import ASIDE, assign_buckets
 from foresight.forecast.counts import Counts
 from foresight.forecast.likelihood_table import log_power
-from foresight.forecast.pass_law import PRIOR, fit_pass_law, scatter_of
+from foresight.forecast.pass_law import PRIOR, Bend, fit_pass_law, scatter_of
 
 TRUTHS = ("prior", "law", "bimodal", "logistic", "heavy")
 LEVELS = (50, 80, 95)
@@ -52,8 +52,8 @@ def simulate(kind: str, seed: int, problems: int = PROBLEMS, models: int = MODEL
     rng = np.random.default_rng([TRUTHS.index(kind), seed])
     compute = 10 ** np.linspace(18, 21, models)
     target = float(compute[-1] * 10 ** rng.uniform(0.5, 3.0))
-    log_rate = _truth(kind, rng, problems)
     u = np.log([*compute, target]) - np.log(compute).mean()
+    log_rate = _truth(kind, rng, problems, Bend.over(u[:-1]))
     logs = np.stack([log_rate(one) for one in u], axis=1)
     samples = int(rng.choice([5, 10, 20, 50, 100]))
     passes = rng.binomial(samples, np.exp(logs[:, :-1]))
@@ -65,7 +65,9 @@ def simulate(kind: str, seed: int, problems: int = PROBLEMS, models: int = MODEL
     return Suite(counts, logs[:, :-1], target, logs[:, -1])
 
 
-def _truth(kind: str, rng: np.random.Generator, problems: int) -> Callable[[float], np.ndarray]:
+def _truth(
+    kind: str, rng: np.random.Generator, problems: int, shape: Bend
+) -> Callable[[float], np.ndarray]:
     """A function of u = ln C that draws one model's log pass rates (P,)."""
 
     def normal(size: int | None = None) -> np.ndarray:
@@ -81,9 +83,13 @@ def _truth(kind: str, rng: np.random.Generator, problems: int) -> Callable[[floa
         mu, k = rng.uniform(-0.5, 1.5), math.exp(drawn["log_exponent"])  # mu: neither all nor none
         level = rng.normal(mu, tau, problems)
         slope = k + drawn["coupling"] * (level - mu) + kappa * rng.standard_normal(problems)
+
+        def eta(u: float) -> np.ndarray:
+            return np.asarray(level - slope * u + drawn["bend"] * shape.of(u))
+
         return lambda u: (
             -np.exp(
-                log_power(level - slope * u + jitter * rng.standard_normal(), link)[0]
+                log_power(eta(u) + jitter * rng.standard_normal(), link)[0]
                 + scatter * rng.standard_normal(problems)
             )
         )

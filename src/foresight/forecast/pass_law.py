@@ -3,15 +3,17 @@
 For problem i and model m of compute C_m, with u = ln(C / C_centre):
 
     passes_im ~ Binomial(samples_im, p_im),   -log p_im = exp(d_im) log(1 + link e^eta) / link,
-    eta_im = a_i - s_i u_m + e_m,   a_i ~ N(mu, tau^2),   s_i ~ N(k + g (a_i - mu), kappa^2),
-    e_m ~ N(0, jitter^2),   d_im ~ N(0, scatter^2).
+    eta_im = a_i - s_i u_m + b w_m + e_m,   a_i ~ N(mu, tau^2),
+    s_i ~ N(k + g (a_i - mu), kappa^2),   e_m ~ N(0, jitter^2),   d_im ~ N(0, scatter^2).
 
 As link goes to 0, -log p of a problem is a power law e^a (C / C_centre)^-s with a level and an
 exponent of its own (GPT-4 report, section 3.2, has the law for the mean over problems); at link 1
 the log odds are linear in log C, as in item response theory; the family is that of Aranda-Ordaz
 (1981), and the counts decide. All its members become the power law where p nears 1. A model is
-better or worse than its compute says by e_m at all problems, and by d_im at one. Zero passes in n
-samples are a likelihood, never log 0.
+better or worse than its compute says by e_m at all problems, and by d_im at one. The exponents of
+all problems may rise or fall over the ladder: w is u^2 less its level and slope over the fitted
+models, and straight beyond the largest of them. Zero passes in n samples are a likelihood, never
+log 0.
 
 Inference is deterministic and needs no Markov chain. Per problem (a_i, s_i) is integrated on a
 grid of its own, placed at its posterior (adaptive quadrature; Pinheiro and Bates 1995); d_im is
@@ -53,9 +55,11 @@ PRIOR = {
     "log_link": (math.log(0.4), 1.2),
     "log_jitter": (math.log(0.08), 0.8),
     "log_exponent": (math.log(0.2), 0.6),
+    "bend": (0.0, 0.05),
 }
 """Mean and sd; all weak. Those of the exponent hold the report's HumanEval curve and the laws of
--log accuracy; jitter is in log(-log p): 0.08 is 8 % in -log p."""
+-log accuracy; jitter is in log(-log p): 0.08 is 8 % in -log p; a bend of 0.05 changes an exponent
+by 0.23 over a decade."""
 SHARED = 7
 """Parameters that problems share, besides the models' deviations: mu, log tau, k, g, log kappa,
 log scatter, log link; together they are `psi`."""
@@ -73,17 +77,45 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
+class Bend:
+    """The shape w of a common bend of the law, by u = ln(C / C_centre): `of(u)` has length `size`
+    over the fitted models and neither level nor slope there."""
+
+    top: float
+    line: tuple[float, float]
+    size: float
+
+    @classmethod
+    def over(cls, u: Array) -> Bend:
+        """Of fitted models at u (M,)."""
+        top = float(u.max())
+        raw = cls(top, (0.0, 0.0), 0.0).of(u)
+        columns = np.stack([np.ones(len(u)), u], axis=1)
+        level, slope = np.linalg.lstsq(columns, raw, rcond=None)[0]
+        size = float(np.linalg.norm(raw - columns @ np.array([level, slope])))
+        # Two computes have no bend.
+        return cls(top, (float(level), float(slope)), size if size > 1e-6 * top * top else 0.0)
+
+    def of(self, u: Any) -> Any:
+        raw = np.where(u <= self.top, u * u, self.top * (2 * u - self.top))
+        return raw - self.line[0] - self.line[1] * u
+
+
+@dataclass(frozen=True)
 class PassPosterior:
     """Equally weighted draws. Per problem, shape (draws, P): `level` a and `slope` s. Shared,
-    (draws,): `exponent` k, `jitter`, `scatter`, `link`, and the `offset` and `tilt` of the fitted
-    models' own deviations. `centre` = ln C_centre; `effective`: importance draws behind it."""
+    (draws,): `exponent` k, `bend` b, `jitter`, `scatter`, `link`, and the `offset` and `tilt` of
+    the fitted models' own deviations. `centre` = ln C_centre; `shape`: that of the bend;
+    `effective`: importance draws behind it."""
 
     centre: float
+    shape: Bend
     level: Array
     slope: Array
     offset: Array
     tilt: Array
     exponent: Array
+    bend: Array
     jitter: Array
     scatter: Array
     link: Array
@@ -103,7 +135,7 @@ class PassPosterior:
 
     def _log_rate(self, compute_flops: float, own: Array, scatter: Array) -> Array:
         u = math.log(compute_flops) - self.centre
-        shared = own - self.offset - self.tilt * u
+        shared = own - self.offset - self.tilt * u + self.bend * self.shape.of(u)
         power, _ = log_power(self.level - self.slope * u + shared[:, None], self.link[:, None])
         return np.asarray(-np.exp(np.minimum(power + scatter, 30.0)))
 
@@ -111,7 +143,7 @@ class PassPosterior:
 def fit_pass_law(passes: Array, samples: Array, compute: Array, seed: int = 0) -> PassPosterior:
     """Posterior of the law given counts (P, M), of which samples may be 0, and compute (M,).
 
-    Needs two models of different compute; `capability` asks for more.
+    Needs three models, of two computes at least; `capability` asks for more.
     """
     return _Sampler(passes, samples, compute).run(np.random.default_rng(seed))
 
@@ -145,9 +177,13 @@ class _Sampler:
         self.u = x - self.centre
         self.spread = float(self.u @ self.u)
         self.models = len(x)
-        line = np.stack([np.ones(self.models), self.u], axis=1)
-        # Deviations of the models orthogonal to a level and a slope: (M, M - 2).
-        self.basis = np.linalg.qr(line, mode="complete")[0][:, 2:]
+        self.shape = Bend.over(self.u)
+        self.bend = PRIOR["bend"][1] * self.shape.size
+        parts = np.stack([np.ones(self.models), self.u, self.shape.of(self.u)], axis=1)
+        # Deviations of the models orthogonal to a level and a slope, (M, M - 2): first the bend.
+        self.basis = np.linalg.qr(parts, mode="complete")[0][:, 2:]
+        if self.basis[:, 0] @ parts[:, 2] < 0:
+            self.basis[:, 0] *= -1
         self.tables = LikelihoodTable(passes, samples)
         self.dimensions = SHARED + self.models - 2
         # Smoothed rates: a start for the search, nothing more.
@@ -213,8 +249,11 @@ class _Sampler:
         jitters = JITTERS[:, None]
         exponent = psi[:, _K, None, None] + TILTS * jitters / math.sqrt(self.spread)
         positive = np.maximum(exponent, 1e-9)  # of density 0, as good as
-        squares = (psi[:, SHARED:] ** 2).sum(axis=1)[:, None, None] / jitters**2
-        logs = -0.5 * (squares + TILTS**2) - (self.models - 2) * np.log(jitters) - np.log(positive)
+        squares = (psi[:, SHARED + 1 :] ** 2).sum(axis=1)[:, None, None] / jitters**2
+        bent = jitters**2 + self.bend**2
+        squares = squares + psi[:, SHARED, None, None] ** 2 / bent
+        logs = -0.5 * (squares + TILTS**2 + np.log(bent)) - np.log(positive)
+        logs = logs - (self.models - 3) * np.log(jitters)
         for value, name in ((np.log(jitters), "log_jitter"), (np.log(positive), "log_exponent")):
             mean, sd = PRIOR[name]
             logs = logs - 0.5 * ((value - mean) / sd) ** 2
@@ -389,6 +428,7 @@ class _Sampler:
         means, covariances = [], []
         for at, jitter in enumerate(JITTERS):
             total = part + jitter**2 * np.eye(len(part))
+            total[0, 0] += self.bend**2
             gain = np.linalg.solve(total, covariance[SHARED:]).T
             logs[at] -= 0.5 * float(deviation @ np.linalg.solve(total, deviation))
             logs[at] -= 0.5 * float(np.linalg.slogdet(total)[1])
@@ -443,16 +483,22 @@ class _Sampler:
         cell = np.minimum((cells < rng.random((DRAWS, 1))).sum(axis=1), cells.shape[1] - 1)
         jitter = JITTERS[cell // len(TILTS)]
         exponent = exponents.reshape(len(unique), -1)[back, cell]
+        # The part of the first deviation that is the law's, and not the fitted models' own.
+        share = self.bend**2 / (self.bend**2 + jitter**2)
+        bent = share * psi[chosen, SHARED]
+        bent += np.sqrt(share) * jitter * rng.standard_normal(DRAWS)
         offset = jitter / math.sqrt(self.models) * rng.standard_normal(DRAWS)
         scatter = np.asarray(scatter_of(psi[chosen, _SCATTER]))
         tilt = exponent - psi[chosen, _K]
         return PassPosterior(
             self.centre,
+            self.shape,
             level,
             slope,
             offset,
             tilt,
             exponent,
+            bent / self.shape.size if self.shape.size else np.zeros(DRAWS),
             jitter,
             scatter,
             np.exp(psi[chosen, _LINK]),
