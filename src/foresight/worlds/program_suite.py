@@ -37,11 +37,10 @@ class _Family:
 
 
 _FAMILIES = (
-    _Family("two short lines", 48, "number", 2, arguments=False),
-    _Family("one short line, an argument", 36, "number", 1),
-    _Family("three short lines", 42, "number", 3, arguments=False),
-    _Family("two short lines, arguments", 36, "number", 2, arguments=True),
-    _Family("three short lines, arguments", 9, "number", 3, arguments=True),
+    _Family("two short lines", 72, "number", 2, arguments=False),
+    _Family("three short lines", 60, "number", 3, arguments=False),
+    _Family("one short line, an argument", 24, "number", 1),
+    _Family("two short lines, arguments", 15, "number", 2, arguments=True),
     _Family("one line on lists or text", 9, None, 1),
 )
 _HARDEST = _Family("two lines on lists or text", ASIDE, None, 2)
