@@ -35,6 +35,8 @@ def data(buckets: int = 6, observed: bool = True) -> dict[str, Any]:
     return {
         "metric": "mean log pass rate",
         "samples": 32,
+        "verdict": "wide",
+        "reasons": ["the small models scatter"],
         "target": {"run": "big", "compute_flops": 1e13},
         "models": [
             {"model": f"m{i}", "compute_flops": c} for i, c in enumerate((1e11, 1e12, 5e12))
@@ -67,7 +69,7 @@ def test_figure_two_has_a_panel_per_bucket_and_everything_in_it() -> None:
 
 def test_without_an_outcome_no_star_and_said() -> None:
     found = CapabilityData.model_validate(data(buckets=2, observed=False))
-    section, figure = capability_section(found)
+    section, figure = capability_section(found, "programs")
     assert len(figure.axes) == 2
     assert not any(line.get_label() == "observed" for axes in figure.axes for line in axes.lines)
     assert "has not been evaluated yet" in str(section.blocks[0])
@@ -76,13 +78,16 @@ def test_without_an_outcome_no_star_and_said() -> None:
 def test_the_chapter_counts_hits_and_misses_and_is_escaped() -> None:
     found = CapabilityData.model_validate(data())
     found.groups[1].name = "bucket <i>1"
-    section, _ = capability_section(found)
+    section, _ = capability_section(found, "programs")
     # Outcomes are off by a tenth of the level: 0.05 to 0.30; the interval is 0.2 wide each way.
     assert "4 of 6 buckets came out inside" in str(section.blocks[0])
     html = render("t", "s", [section])
     assert "bucket &lt;i&gt;1" in html and "<i>1" not in html and "abababababab" in html
-    first, second = (render("t", "s", [capability_section(found)[0]]) for _ in range(2))
+    first, second = (render("t", "s", [capability_section(found, "programs")[0]]) for _ in range(2))
     assert first == second
+    assert "registered as wide: the small models scatter." in html
+    other, _ = capability_section(found, "pictures")
+    assert other.anchor != section.anchor and other.title != section.title
 
 
 def test_a_bad_file_is_told_its_field(tmp_path: Path) -> None:

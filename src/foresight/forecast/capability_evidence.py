@@ -25,7 +25,7 @@ from foresight.forecast.counts import log_pass_rate
 from foresight.forecast.draws import rounded
 from foresight.runs import read_json
 
-FORMAT = 1
+FORMAT = 2
 POINTS = 24
 """Computes at which the law is drawn."""
 
@@ -33,10 +33,10 @@ POINTS = 24
 def capability_evidence(registry: Path, name: str, fits: Fits | None = None) -> dict[str, Any]:
     """The JSON value for the forecasts registered under NAME; `fits`: those made already.
 
-    {format, metric, samples, target: {run, compute_flops}, models: [{model, compute_flops}],
-    grid_flops: [...], groups: [{name, problems, law: {point: [...], low: [...], high: [...]},
-    models: [value or null of each model in the samples that assigned no problem], registration:
-    {name, sha256, created_utc}, forecast: {point, intervals}, observed: value or null}]}; values
+    {format, metric, samples, verdict, reasons: [text], target: {run, compute_flops},
+    models: [{model, compute_flops}], grid_flops: [...], groups: [{name, problems,
+    law: {point: [...], low: [...], high: [...]}, models: [value or null of each model in the
+    samples that assigned no problem], registration: {name, sha256, created_utc}, forecast: {point, intervals}, observed: value or null}]}; values
     are mean log pass rates in nats, `law` has the 95 % interval of what an evaluation with
     `samples` samples shows. Raises UserError if nothing is registered under NAME.
     """
@@ -58,6 +58,8 @@ def capability_evidence(registry: Path, name: str, fits: Fits | None = None) -> 
             "format": FORMAT,
             "metric": METRIC,
             "samples": settings["samples"],
+            "verdict": first["forecast"]["verdict"],
+            "reasons": [reason["text"] for reason in first["forecast"]["reasons"]],
             "target": {"run": target["run"], "compute_flops": target["compute_flops"]},
             "models": [
                 {"model": model, "compute_flops": float(compute)}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, Field, ValidationError
 
 from foresight.errors import UserError
-from foresight.report.blocks import Note, Picture, Section, Table
+from foresight.report.blocks import Block, Note, Picture, Section, Table
 from foresight.report.canvas import FIT, INK, SEEN, Drawing, inline, label, legend, new
 from foresight.report.figures import flop_ticks
 from foresight.report.words import NONE, interval, number, plural, power, short
@@ -74,6 +74,8 @@ class CapabilityData(BaseModel):
 
     metric: str
     samples: int
+    verdict: str
+    reasons: list[str]
     target: Target
     models: list[Model]
     grid_flops: list[float]
@@ -142,9 +144,9 @@ def _panel(axes: Axes, found: CapabilityData, group: Group) -> None:
     flop_ticks(axes)
 
 
-def capability_section(found: CapabilityData) -> tuple[Section, Figure]:
-    """The chapter with Figure 2 and its numbers, and the drawing itself."""
-    figure = figure_two(found)
+def capability_section(found: CapabilityData, suite: str) -> tuple[Section, Figure]:
+    """The chapter with Figure 2 of a suite and its numbers, and the drawing itself."""
+    figure, title, anchor = figure_two(found), f"{TITLE}: {suite}", f"figure-2-{suite}"
     known = [one for one in found.buckets if one.inside is not None]
     outcome = (
         f"{sum(bool(one.inside) for one in known)} of {plural(len(known), 'bucket')} came out "
@@ -158,7 +160,7 @@ def capability_section(found: CapabilityData) -> tuple[Section, Figure]:
         f"{plural(len(found.models), 'small model')} alone; bars are the forecasts registered for "
         f"{found.target.run} ({power(found.target.compute_flops)} FLOPs): {outcome}."
     )
-    drawing = Drawing(inline(figure, "figure2", TITLE, caption), caption)
+    drawing = Drawing(inline(figure, anchor, title, caption), caption)
     table = Table(
         "Registered forecasts of the target",
         ["group", "problems", found.metric, "95 %", "observed", "inside", "registration"],
@@ -180,4 +182,8 @@ def capability_section(found: CapabilityData) -> tuple[Section, Figure]:
         "so that a problem never solved counts, and by the same rule in forecast and outcome.",
         "small",
     )
-    return Section("figure-2", TITLE, [Picture(drawing), table, note]), figure
+    blocks: list[Block] = [Picture(drawing), table, note]
+    if found.reasons:
+        why = "; ".join(found.reasons)
+        blocks.insert(1, Note(f"The forecast was registered as {found.verdict}: {why}.", "open"))
+    return Section(anchor, title, blocks), figure

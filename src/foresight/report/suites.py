@@ -78,7 +78,7 @@ def suite_chapters(
                 continue
             if name != INVERSE and evidence_of(directory, name).exists():
                 data = CapabilityData.read(evidence_of(directory, name))
-                section, figure = capability_section(data)
+                section, figure = capability_section(data, name)
                 found.append((section, f"figure2-{name}", figure))
                 continue
             note = Note("Not put to the ladder yet.", "open")

@@ -49,7 +49,7 @@ def show_suites(console: Console, directory: Path, suites: Sequence[str]) -> Non
         data = CapabilityData.read(path)
         _table(
             console,
-            f"{data.metric} of {data.target.run}, suite of {name}",
+            f"{data.metric} of {data.target.run}, suite of {name} ({data.verdict})",
             ["group", "problems", "predicted", "95 %", "observed", "inside"],
             [
                 [

@@ -16,7 +16,6 @@ from foresight.document import Document, Image, Text
 from foresight.worlds.drawing import COLOURS, stripes
 from foresight.worlds.splits import Split, generator, held_out, pick_weighted, zipf
 
-VERSION = 1
 HELD_OUT_SHARE = 0.2
 STRIPE_SHARES = (0.35, 0.3, 0.2, 0.15)
 PER_DOCUMENT = 3

@@ -19,7 +19,6 @@ from foresight.worlds.bets import bets
 from foresight.worlds.splits import generator, hash64
 from foresight.worlds.suite_problem import SuiteProblem
 
-VERSION = 1
 HINDSIGHT = 160
 RUNS = (
     ("for i in", " range"),

@@ -16,7 +16,6 @@ from foresight.worlds.pictures import questions
 from foresight.worlds.splits import generator
 from foresight.worlds.suite_problem import SuiteProblem
 
-VERSION = 2
 STRIPES = {2: 30, 3: 48, 4: 42}
 """How many flags of so many stripes."""
 FAMILIES = {"colour": 30, "several": 30}

@@ -28,7 +28,6 @@ from foresight.worlds.drawing import (
 )
 from foresight.worlds.splits import Split, generator, hash64, held_out, pick
 
-VERSION = 1
 HELD_OUT_SHARE = 0.1
 CAPTION_SHARE = 0.4
 ORDINALS = ("first", "second", "third")

@@ -16,7 +16,6 @@ from foresight.worlds.primitives import VARIABLES, Kind
 from foresight.worlds.programs import Program, programs
 from foresight.worlds.suite_problem import SuiteProblem
 
-VERSION = 1
 PER_BUCKET, ASIDE = 30, 15
 LONGEST = 230
 """Characters of prompt and solution: so much fits the context of the smallest recipe."""

@@ -25,7 +25,6 @@ from foresight.worlds.primitives import (
 )
 from foresight.worlds.splits import Split, generator, held_out, pick, pick_weighted, zipf
 
-VERSION = 1
 MAX_STEPS = 6
 HELD_OUT_SHARE = 0.1
 # There are only some 150 one-step programs: a tenth of them would be too few to measure on.
