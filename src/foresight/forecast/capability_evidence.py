@@ -36,8 +36,9 @@ def capability_evidence(registry: Path, name: str, fits: Fits | None = None) -> 
     {format, metric, samples, verdict, reasons: [text], target: {run, compute_flops},
     models: [{model, compute_flops}], grid_flops: [...], groups: [{name, problems,
     law: {point: [...], low: [...], high: [...]}, models: [value or null of each model in the
-    samples that assigned no problem], registration: {name, sha256, created_utc}, forecast: {point, intervals}, observed: value or null}]}; values
-    are mean log pass rates in nats, `law` has the 95 % interval of what an evaluation with
+    samples that assigned no problem], registration: {name, sha256, created_utc},
+    forecast: {point, intervals}, observed: value or null}]}; values are mean log pass rates in
+    nats, `law` has the 95 % interval of what an evaluation with
     `samples` samples shows. Raises UserError if nothing is registered under NAME.
     """
     records = capability_records(registry, name)
