@@ -39,7 +39,7 @@ class CorpusSettings(_Section):
     vocab_size: Annotated[int, Field(ge=320, le=65536, multiple_of=64)] = 512
     """Ids of the byte-level BPE, 64 reserved ones included."""
     generated_documents: Annotated[int, Field(ge=1)] = 20_000
-    """Documents made for each generated source (programs, pictures)."""
+    """Documents of the generated source with the largest share; of the others in proportion."""
     validation_tokens: Annotated[int, Field(ge=1024)] = 65_536
     """Predicted positions of the held-out set of the real text; generated sources use a quarter."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -182,13 +183,14 @@ def _documents(
             "examples": [asdict(removal) for removal in removed.examples(10)],
         }
         found["code"] = {"train": train, "validation": validation}
-    held_out = max(500, settings.generated_documents // 20)
-    for name, world in _WORLDS.items():
-        if name not in settings.mixture:
-            continue
+    made = {name: world for name, world in _WORLDS.items() if name in settings.mixture}
+    largest = max((settings.mixture[name] for name in made), default=1.0)
+    for name, world in made.items():
         say(f"making {name}")
+        count = math.ceil(settings.generated_documents * settings.mixture[name] / largest)
+        held_out = max(500, count // 20)
         found[name] = {
-            "train": list(world.documents(_SEED, settings.generated_documents, "train")),
+            "train": list(world.documents(_SEED, count, "train")),
             "validation": list(world.documents(_SEED, held_out, "validation")),
         }
     return found, report

@@ -27,7 +27,7 @@ from foresight.inference.language_model import LanguageModel
 from foresight.runs import Run, canonical_json, read_json, write_atomic, write_json
 from foresight.worlds.suites import suite
 
-SAMPLES, RUNG_SAMPLES = 32, 16
+SAMPLES, RUNG_SAMPLES = 32, 12
 """Of every problem by the target, and by every run of the ladder that is asked; half of the latter
 assign the buckets, the other half is shown."""
 
