@@ -179,7 +179,8 @@ def capability_section(found: CapabilityData, suite: str) -> tuple[Section, Figu
     )
     note = Note(
         "The estimate of a problem's log pass rate is its posterior mean under Jeffreys' prior, "
-        "so that a problem never solved counts, and by the same rule in forecast and outcome.",
+        "so that a problem never solved counts, and by the same rule in forecast and outcome. No "
+        "dot can lie lower than what no pass in its samples gives; small models have fewer.",
         "small",
     )
     blocks: list[Block] = [Picture(drawing), table, note]

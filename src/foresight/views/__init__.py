@@ -20,7 +20,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from foresight.data.corpus import Corpus
     from foresight.demo import Outcome
-    from foresight.forecast import Answer, Fit, Forecast, Report
+    from foresight.forecast import Answer, Fit, Forecast, Report, Score
     from foresight.training.ladder import Progress as JobProgress
     from foresight.training.plan import PlannedRun
 
@@ -259,6 +259,12 @@ def show_forecasts(console: Console, forecasts: Sequence[Forecast]) -> None:
         console.print(f"  {code.value}: {code.text}")
 
 
+def _percent(score: Score) -> str:
+    """The error in per cent, of what has a zero that means something."""
+    known = score.error_percent is not None and score.scale != "linear"
+    return f"{score.error_percent:+.2f}" if known else ""
+
+
 def show_verification(console: Console, report: Report) -> None:
     rows = []
     for score in report.scores:
@@ -272,7 +278,7 @@ def show_verification(console: Console, report: Report) -> None:
                 name,
                 f"{score.predicted:.4f}",
                 f"{score.observed:.4f}",
-                "" if score.error_percent is None else f"{score.error_percent:+.2f}",
+                _percent(score),
                 f"{score.error_in_sd:.2f}",
                 f"{score.crps:.4f}",
                 f"inside {inside}",
