@@ -6,6 +6,7 @@ After Figure 2 of the GPT-4 report (section 3.2), which shows one bucket of six.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +21,9 @@ from foresight.runs import read_json
 
 TITLE = "Figure 2: pass rates by difficulty, forecast and observed"
 COLUMNS = 3
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Target(BaseModel):
@@ -69,6 +73,16 @@ class Group(BaseModel):
         return None if self.observed is None else low <= self.observed <= high
 
 
+def checked(path: Path, model: type[_Model]) -> _Model:
+    """A JSON file as a model. Raises UserError naming the file and the field that is wrong."""
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: field {field}: {first['msg']}") from None
+
+
 class CapabilityData(BaseModel):
     """`capability.json` (written by `forecast.capability_evidence`)."""
 
@@ -84,12 +98,7 @@ class CapabilityData(BaseModel):
     @classmethod
     def read(cls, path: Path) -> CapabilityData:
         """Raises UserError naming the file and the field that is wrong."""
-        try:
-            return cls.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}: field {field}: {first['msg']}") from None
+        return checked(path, cls)
 
     @property
     def buckets(self) -> list[Group]:

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from foresight.errors import UserError
 from foresight.evals.suite_forecast import INVERSE, evidence_of, trend_path
 from foresight.forecast import ScoreRow, ScoreTable, trend
 from foresight.forecast.scores import binomial_stderr
 from foresight.report.blocks import Note, Section
-from foresight.report.capability_figure import CapabilityData, capability_section
+from foresight.report.capability_figure import CapabilityData, capability_section, checked
 from foresight.report.trend_figure import Curve, trend_section
-from foresight.runs import read_json
 
 
 class Right(BaseModel):
@@ -37,12 +36,7 @@ class TrendFile(BaseModel):
     @classmethod
     def read(cls, path: Path) -> TrendFile:
         """Raises UserError naming the file and the field that is wrong."""
-        try:
-            return cls.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}: field {field}: {first['msg']}") from None
+        return checked(path, cls)
 
     def curves(self) -> list[Curve]:
         """A curve for every family."""
