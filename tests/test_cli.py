@@ -193,7 +193,7 @@ def test_help_is_worth_reading(command: str) -> None:
 
 def test_plan_prints_rungs_and_targets() -> None:
     rows = json.loads(foresight("plan", "--json").stdout)
-    assert [row["role"] for row in rows] == ["rung"] * 5 + ["target"] * 3
+    assert [row["role"] for row in rows] == ["rung"] * 5 + ["target"] * 2
     assert all(row["seconds"] > 0 and row["memory_bytes"] > 0 for row in rows)
 
 

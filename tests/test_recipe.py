@@ -87,7 +87,7 @@ def _written(path: Path, **changes: object) -> Path:
         ({"ladder__seeds": [1]}, "ladder.seeds has 1 entries for"),
         ({"name": "No Spaces"}, "'name'"),
         ({"ladder__targets": [1.53e12, 1.5e12]}, "ladder.targets: two are equal"),
-        ({"ladder__trained_targets": 4}, "ladder.trained_targets is 4 of 3 targets"),
+        ({"ladder__trained_targets": 4}, "ladder.trained_targets is 4 of 2 targets"),
         (
             {"corpus__mixture": {"code": 1.0}, "ladder__metric": "losses/programs"},
             "ladder.metric is 'losses/programs'; this mixture has bits_per_byte/code, losses/code",
