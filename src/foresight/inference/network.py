@@ -65,7 +65,9 @@ class Network:
 
         def take(*names: str, times: float = 1.0) -> Tensor:
             weight = torch.cat([model.weight(name).detach() for name in names])
-            return (weight.to(dtype) * times).to(self.dtype).contiguous()
+            weight = (weight.to(dtype) * times).to(self.dtype)
+            # A product of few rows reads a matrix that widens up to twice as fast by columns.
+            return weight.t().contiguous().t() if len(weight) > len(weight.t()) else weight
 
         residual = model.multipliers.residual
         self.embedding = model.weight("embed_tokens").detach().clone()
