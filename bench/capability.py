@@ -29,9 +29,11 @@ import numpy as np
 from rich.progress import track
 
 from foresight.forecast.buckets import ASIDE, assign_buckets
+from foresight.forecast.capability import fit_capability
+from foresight.forecast.capability_backtest import stretched
 from foresight.forecast.counts import Counts
 from foresight.forecast.likelihood_table import log_power
-from foresight.forecast.pass_law import PRIOR, Bend, fit_pass_law, scatter_of
+from foresight.forecast.pass_law import PRIOR, Bend, scatter_of
 
 TRUTHS = ("prior", "law", "bimodal", "logistic", "heavy")
 LEVELS = (50, 80, 95)
@@ -118,34 +120,36 @@ def tail(drawn: np.ndarray, true: np.ndarray | float) -> np.ndarray:
 def score(suite: Suite) -> Iterator[tuple[str, np.ndarray]]:
     """Pairs of an estimand and the forecast probabilities below its true values."""
     counts = suite.counts
-    posterior = fit_pass_law(
-        counts.passes.astype(float), counts.samples.astype(float), counts.compute
-    )
-    draws = posterior.log_pass_rate(suite.target)
-    of = assign_buckets(counts, BUCKETS).of
+    found = fit_capability(counts, BUCKETS)
+    if found.posterior is None:
+        return
+    draws, factor = found.posterior.log_pass_rate(suite.target), found.stretch(suite.target)
+    of, everything = found.buckets.of, np.arange(len(suite.truth))
+    groups = [("all problems", everything)]
+    groups += [("bucket", np.flatnonzero(of == one)) for one in range(of.max() + 1)]
+    groups += [("set aside", np.flatnonzero(of == ASIDE))]
     values = {
         "log pass rate": lambda logs: logs,
         "pass rate": np.exp,
         f"pass@{K}": lambda logs: -np.expm1(K * np.log1p(-np.minimum(np.exp(logs), 1 - 1e-12))),
     }
     never = counts.passes.sum(axis=1) == 0
+    together = stretched(draws, everything, factor)
     for name, value in values.items():
-        drawn, true = value(draws), value(suite.truth)
-        below = tail(drawn, true)
-        yield f"all problems: mean {name}", tail(drawn.mean(axis=1, keepdims=True), true.mean())
-        for one in range(of.max() + 1):
-            inside = of == one
-            mean = drawn[:, inside].mean(axis=1, keepdims=True)
-            yield f"bucket: mean {name}", tail(mean, true[inside].mean())
-        if (of == ASIDE).any():
-            mean = drawn[:, of == ASIDE].mean(axis=1, keepdims=True)
-            yield f"set aside: mean {name}", tail(mean, true[of == ASIDE].mean())
+        for group, inside in groups:
+            if len(inside):
+                mean = value(stretched(draws, inside, factor)[:, inside]).mean(axis=1)
+                yield (
+                    f"{group}: mean {name}",
+                    tail(mean[:, None], value(suite.truth[inside]).mean()),
+                )
+        below = tail(value(together), value(suite.truth))
         yield f"single problem: {name}", below
         yield f"zero-pass problem: {name}", below[never]
     n = int(counts.samples[0, 0])
     rng = np.random.default_rng(int(counts.passes.sum()))
     seen = rng.binomial(n, np.exp(suite.truth)).mean() / n
-    forecast = rng.binomial(n, np.exp(draws)).mean(axis=1, keepdims=True) / n
+    forecast = rng.binomial(n, np.exp(together)).mean(axis=1, keepdims=True) / n
     yield "all problems: observed pass rate", tail(forecast, seen)
 
 

@@ -19,6 +19,12 @@ from numpy.typing import NDArray
 from foresight.errors import UserError
 from foresight.forecast.backtest import LEVELS
 from foresight.forecast.buckets import ASIDE, Buckets, assign_buckets
+from foresight.forecast.capability_backtest import (
+    HiddenRung,
+    backtests,
+    stretch_of,
+    stretched,
+)
 from foresight.forecast.counts import Counts, Integers, log_pass_rate
 from foresight.forecast.draws import rounded
 from foresight.forecast.pass_law import ENOUGH, PassPosterior, fit_pass_law
@@ -28,7 +34,8 @@ Array = NDArray[np.float64]
 
 MIN_MODELS, MIN_PROBLEMS, MIN_DECADES, MAX_RATIO = 4, 10, 1.5, 1e4
 MAX_HALF_WIDTH = 0.15
-MISS = 0.005
+MISSES = 1.5
+"""A stretch of the intervals that is a reason to call the forecast wide."""
 _TAILS = [0.5, *(0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1))]
 _SEVERITY = ("forecast", "wide", "refused")
 
@@ -64,7 +71,9 @@ _TEXTS = {
         f"the 95 % interval of the mean pass rate is over {100 * MAX_HALF_WIDTH:.0f} points "
         f"either way"
     ),
-    CapabilityCode.BACKTEST_MISSES: "the largest model, hidden, fell outside 99 % of its forecast",
+    CapabilityCode.BACKTEST_MISSES: (
+        "models hidden from the law fell far outside its forecasts: the intervals are stretched"
+    ),
     CapabilityCode.ROUGH_INTERVALS: f"the ends of the intervals rest on under {ENOUGH} draws",
 }
 REFUSING = frozenset(CapabilityCode) - {
@@ -140,25 +149,22 @@ class BucketLaw:
 
 
 @dataclass(frozen=True)
-class HiddenModel:
-    """The largest model's observed mean pass rate, forecast from the smaller models alone.
-    `tail`: forecast probability of a lower value."""
-
-    compute_flops: float
-    predicted: Estimate
-    observed: float
-    tail: float
-
-
-@dataclass(frozen=True)
 class Capability:
-    """Counts, their buckets, and the fitted law; `posterior` is None if the counts refuse one."""
+    """Counts, their buckets, and the fitted law; `posterior` is None if the counts refuse one.
+    `hidden`: rolling back-tests, which say how much intervals beyond the ladder are stretched."""
 
     counts: Counts
     buckets: Buckets
     posterior: PassPosterior | None
-    hidden: HiddenModel | None
+    hidden: tuple[HiddenRung, ...]
     reasons: tuple[CapabilityCode, ...]
+
+    def stretch(self, compute_flops: float) -> float:
+        """Factor on the intervals at a compute: that of the back-tests as far beyond the ladder as
+        they went, 1 inside it."""
+        far = math.log(max(compute_flops / float(self.counts.compute[-1]), 1.0))
+        tested = max((math.log(rung.ratio) for rung in self.hidden), default=1.0)
+        return 1 + (stretch_of(self.hidden) - 1) * min(1.0, far / tested)
 
     def predict(
         self,
@@ -187,15 +193,18 @@ class Capability:
             reasons = (*reasons, CapabilityCode.RATIO_TOO_LARGE)
         if self.posterior is None or REFUSING & set(reasons):
             return CapabilityForecast(compute_flops, ratio, k, many, "refused", reasons)
-        log_rate = self.posterior.log_pass_rate(compute_flops, seed)
-        counted = np.random.default_rng(seed + 1).binomial(many, np.exp(log_rate))
-        groups = tuple(
-            _forecast(name, log_rate[:, inside], counted[:, inside], k, many)
-            for name, inside in self.groups().items()
-        )
+        drawn = self.posterior.log_pass_rate(compute_flops, seed)
+        rng, factor = np.random.default_rng(seed + 1), self.stretch(compute_flops)
+        found = []
+        for name, inside in self.groups().items():
+            rates = stretched(drawn, inside, factor)[:, inside]
+            found.append(_forecast(name, rates, rng.binomial(many, np.exp(rates)), k, many))
+        groups = tuple(found)
         low, high = groups[0].pass_rate.intervals[95]
         if (high - low) / 2 > MAX_HALF_WIDTH:
             reasons = (*reasons, CapabilityCode.WIDE_INTERVAL)
+        log_rate = stretched(drawn, np.arange(drawn.shape[1]), factor)
+        counted = rng.binomial(many, np.exp(log_rate))
         singles = tuple(
             _forecast(name, log_rate[:, [at]], counted[:, [at]], k, many)
             for at, name in enumerate(self.counts.problems if by_problem else ())
@@ -265,7 +274,10 @@ class CapabilityAnswer:
             value["at"] = [asdict(one) for one in self.forecasts]
         value |= {
             "laws": [asdict(law) for law in self.fitted.laws()],
-            "backtest": self.fitted.hidden and asdict(self.fitted.hidden),
+            "backtest": {
+                "stretch": stretch_of(self.fitted.hidden),
+                "hidden": [asdict(rung) for rung in self.fitted.hidden],
+            },
             "models": [
                 {"model": name, "compute_flops": float(compute)}
                 for name, compute in zip(counts.models, counts.compute, strict=True)
@@ -307,7 +319,7 @@ def capability(
 
 
 def fit_capability(counts: Counts, buckets: int = 6, seed: int = 0) -> Capability:
-    """Assign buckets, fit the law, and forecast the largest model from the others.
+    """Assign buckets, fit the law, and back-test it on the top rungs.
 
     The law is fitted to all counts, those that assigned the buckets too: a posterior given
     everything is not bent by a selection, and half of the samples forecast worse (`LOG.md`).
@@ -317,14 +329,14 @@ def fit_capability(counts: Counts, buckets: int = 6, seed: int = 0) -> Capabilit
     fitted = counts.with_all_samples()
     reasons = _reasons(fitted)
     if reasons:
-        return Capability(fitted, assigned, None, None, reasons)
+        return Capability(fitted, assigned, None, (), reasons)
     posterior = _fit(fitted, seed)
     if float(np.median(posterior.slope.mean(axis=1))) <= 0:
         reasons = (*reasons, CapabilityCode.FALLS_WITH_COMPUTE)
     if posterior.effective < ENOUGH:
         reasons = (*reasons, CapabilityCode.ROUGH_INTERVALS)
-    hidden = _hide_largest(fitted, seed)
-    if hidden is not None and not MISS < hidden.tail < 1 - MISS:
+    hidden = backtests(fitted, lambda below: _fit(below, seed), seed)
+    if stretch_of(hidden) > MISSES:
         reasons = (*reasons, CapabilityCode.BACKTEST_MISSES)
     return Capability(fitted, assigned, posterior, hidden, reasons)
 
@@ -348,22 +360,6 @@ def _reasons(counts: Counts) -> tuple[CapabilityCode, ...]:
     if (counts.passes == counts.samples).all():
         reasons.append(CapabilityCode.NO_FAILURES)
     return tuple(reasons)
-
-
-def _hide_largest(counts: Counts, seed: int) -> HiddenModel | None:
-    """Forecast the largest model from the smaller ones; None where they would be too few."""
-    below = int(np.searchsorted(counts.compute, counts.compute[-1]))
-    if below < MIN_MODELS - 1 or not counts.passes[:, :below].any():
-        return None
-    posterior = _fit(counts.take_models(slice(None, below)), seed)
-    compute = float(counts.compute[-1])
-    passes, samples = counts.passes[:, -1], counts.samples[:, -1]
-    rate = np.exp(posterior.log_pass_rate(compute, seed))
-    drawn = np.random.default_rng(seed).binomial(samples, rate)[:, samples > 0]
-    means = (drawn / samples[samples > 0]).mean(axis=1)
-    observed = float((passes[samples > 0] / samples[samples > 0]).mean())
-    tail = float((means < observed).mean() + 0.5 * (means == observed).mean())
-    return HiddenModel(compute, Estimate.of(means), observed, tail)
 
 
 def _forecast(name: str, log_rate: Array, counted: Integers, k: int, samples: int) -> GroupForecast:

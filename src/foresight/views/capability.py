@@ -39,11 +39,11 @@ def show_capability(console: Console, answer: CapabilityAnswer) -> None:
                       f"({fitted.buckets.method})")  # fmt: skip
     for forecast in answer.forecasts:
         _show_forecast(console, forecast)
-    hidden = fitted.hidden
-    if hidden is not None:
+    for rung in fitted.hidden:
+        off = ", ".join(f"{z:+.1f}" for z in rung.z)
         console.print(
-            f"largest model hidden: predicted {_range(hidden.predicted, 95, 3)}, observed "
-            f"{hidden.observed:.3f}"
+            f"models at {rung.compute_flops:.2e} FLOPs hidden: by thirds of difficulty {off} "
+            f"standard deviations worse than forecast"
         )
     for code in sorted({*fitted.reasons, *(c for one in answer.forecasts for c in one.reasons)}):
         console.print(f"  {code.value}: {code.text}")
