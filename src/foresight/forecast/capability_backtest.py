@@ -26,7 +26,7 @@ RUNGS_BELOW, CUTS = 3, 2
 THIRDS = 3
 DOUBT = 2.0
 """Weight of the posterior's own word, in back-tests."""
-STRETCH = (0.9, 4.0)
+STRETCH = (1.0, 4.0)
 """Bounds of the factor: as few back-tests as a ladder has must not say everything."""
 
 
