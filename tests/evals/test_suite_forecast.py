@@ -19,6 +19,7 @@ from foresight.evals.suite_forecast import (
     registry_of,
 )
 from foresight.forecast import verify
+from foresight.forecast.registry_audit import _inside
 from foresight.inference.language_model import Completion, GenerateRequest
 from foresight.report.capability_figure import CapabilityData
 from foresight.runs import Run, read_json, write_json
@@ -87,6 +88,13 @@ def test_the_whole_way(tmp_path: Path) -> None:
     # The world keeps to the law, so that nearly every bucket comes out inside.
     assert sum(bool(score.inside and score.inside["95"]) for score in report.scores) >= 6
     assert {finding.check for finding in report.failures} <= {"forecast"}
+    # Seen from the ladder's directory a bucket that misses is a remark, an edit is a failure.
+    registry = registry_of(tmp_path, "programs")
+    assert not _inside(tmp_path, registry).failures
+    outcome = next((registry / "outcomes").glob("*.json"))
+    outcome.write_text(outcome.read_text().replace('"value": -', '"value": -9'))
+    failures = _inside(tmp_path, registry).failures
+    assert failures and all(one.file.startswith("suites/programs/registry/") for one in failures)
 
 
 def test_a_target_that_has_begun_is_refused(tmp_path: Path) -> None:

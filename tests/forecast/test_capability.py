@@ -19,6 +19,7 @@ from foresight.forecast.capability import (
     capability,
     fit_capability,
 )
+from foresight.forecast.capability_backtest import HiddenRung
 from foresight.forecast.counts import Counts
 from tests.command import foresight
 
@@ -206,3 +207,16 @@ def test_the_command(counts: Counts, tmp_path: Path) -> None:
     wrong = foresight("capability", path, "--at", "1e22")
     assert wrong.returncode == 2 and "row 1, field passes" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_back_tests_that_miss_widen_what_lies_beyond_the_ladder(answered: CapabilityAnswer) -> None:
+    top = float(answered.fitted.counts.compute[-1])
+
+    def width(z: float, compute: float) -> float:
+        hidden = (HiddenRung(top, 1, 2.0, (z, z, z)),)
+        groups = replace(answered.fitted, hidden=hidden).predict(compute, by_problem=False).groups
+        low, high = groups[0].mean_log_pass_rate.intervals[95]
+        return high - low
+
+    assert width(9.0, 10 * top) > 1.5 * width(0.5, 10 * top)
+    assert width(9.0, top) == width(0.5, top)
