@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from foresight.errors import UserError
+from foresight.evals.picture_questions import Accuracy
 from foresight.experiment import Experiment
 from foresight.forecast import Fit, Registration, Report, RunTable, Score, fit, verify
 from foresight.forecast.registration import registrations_dir
@@ -35,23 +36,12 @@ class Transfer(BaseModel):
     optimum_octave: dict[str, dict[str, float]]
 
 
-class FamilyAccuracy(BaseModel):
-    """Share of right answers with its 95 % interval (all 0..1)."""
-
-    family: str
-    accuracy: float
-    low: float
-    high: float
-    n: int
-    chance: float
-
-
 class PictureAnswers(BaseModel):
     """`pictures.json`: the same questions with the image shown and removed."""
 
     run: str
-    seen: list[FamilyAccuracy] = Field(min_length=1)
-    removed: list[FamilyAccuracy]
+    seen: list[Accuracy] = Field(min_length=1)
+    removed: list[Accuracy]
 
 
 @dataclass(frozen=True)

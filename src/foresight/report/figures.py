@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from foresight.evals.picture_questions import Accuracy
 from foresight.report.canvas import (
     FIT,
     GRID,
@@ -27,7 +28,7 @@ from foresight.report.canvas import (
     new,
     plain,
 )
-from foresight.report.evidence import FamilyAccuracy, Transfer
+from foresight.report.evidence import Transfer
 from foresight.report.words import superscript
 
 Array = NDArray[np.float64]
@@ -265,7 +266,7 @@ def _width(pair: tuple[str, Any]) -> float:
     return float(pair[0]) if pair[0].isdigit() else math.inf
 
 
-def pictures(seen: Sequence[FamilyAccuracy], removed: Sequence[FamilyAccuracy]) -> Figure:
+def pictures(seen: Sequence[Accuracy], removed: Sequence[Accuracy]) -> Figure:
     """Accuracy with 95 % intervals per family of questions, image shown and removed."""
     figure, (axes,) = new(1.2 + 0.42 * len(seen))
     rows = np.arange(len(seen), dtype=np.float64)[::-1]
