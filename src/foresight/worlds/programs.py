@@ -183,7 +183,10 @@ def _steps(rng: np.random.Generator, kind: Kind, step_count: int) -> tuple[Step,
             options = [p for p in options if p.gives != "number"]
         if not options:
             return None
-        primitive = pick_weighted(rng, options, [_WEIGHTS[p.name] for p in options])
+        if kind == "number":
+            primitive = pick_weighted(rng, options, [_WEIGHTS[p.name] for p in options])
+        else:
+            primitive = pick(rng, options)
         steps.append(Step(primitive.name, pick(rng, primitive.arguments)))
         kind = primitive.gives
     return tuple(steps)
@@ -195,7 +198,7 @@ _ACCEPTING: dict[Kind, tuple[Primitive, ...]] = {
 
 
 # Steps on numbers are of uneven frequency, so that a model learns one after the other as it grows.
-_WEIGHTS: dict[str, float] = dict.fromkeys(PRIMITIVES, 1.0) | {
+_WEIGHTS: dict[str, float] = {
     p.name: weight
     for p, weight in zip(NUMBER_PRIMITIVES, zipf(len(NUMBER_PRIMITIVES)), strict=True)
 }
