@@ -44,7 +44,7 @@ demo: env
 	$(BIN)/foresight demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check src tests bench
