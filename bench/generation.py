@@ -144,11 +144,11 @@ def measure(size: str, precision: str, batches: list[int], rounds: int) -> list[
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     engine = Engine(model, tokenizer, "bench", batch=max(batches), memory_bytes=8 << 30)
     network = engine.network
-    read = sum(
-        weight.numel() * weight.element_size()
+    read = network.head.nbytes + sum(
+        matrix.nbytes
         for layer in network.layers
-        for weight in (layer.qkv, layer.out, layer.gate_up, layer.down)
-    ) + network.head.numel() * network.head.element_size()  # fmt: skip
+        for matrix in (layer.qkv, layer.out, layer.gate_up, layer.down)
+    )
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         export_hugging_face(model, tokenizer, Path(folder) / "hf")

@@ -46,6 +46,13 @@ def model(recipe: Recipe, request: pytest.FixtureRequest) -> Decoder:
     return model
 
 
+@pytest.fixture(params=["small", "packed"])
+def matrices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests' models are too small to pack their matrices: here they are, whatever their size."""
+    if request.param == "packed":
+        monkeypatch.setattr("foresight.inference.matrix.PACKED", 0)
+
+
 def picture(seed: int) -> Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (16, 24, 3), dtype=np.uint8)
     return Image(pixels)
@@ -94,6 +101,7 @@ def ids_of(answers: list[tuple[Completion, ...]]) -> list[tuple[int, ...]]:
     return [one.token_ids for found in answers for one in found]
 
 
+@pytest.mark.usefixtures("matrices")
 @pytest.mark.parametrize("settings_", [{}, {"batch": 1}, {"batch": 3, "read_tokens": 5}])
 def test_greedy_tokens_are_those_of_the_plain_pass(
     model: Decoder, tokenizer: Tokenizer, settings_: dict[str, int]
@@ -123,6 +131,7 @@ def test_a_wrong_cache_is_noticed(
     assert list(found.token_ids) != plain_greedy(model, prompt, 12)
 
 
+@pytest.mark.usefixtures("matrices")
 def test_scores_are_those_of_the_plain_pass(model: Decoder, tokenizer: Tokenizer) -> None:
     continuations = (" yes", " no, it is not", "x", " 1234567890")
     requests = [ScoreRequest(parts, continuations) for parts in prompts()]

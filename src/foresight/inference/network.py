@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from foresight.inference.cache import Cache
+from foresight.inference.matrix import Matrix
 from foresight.model.decoder import Decoder
 from foresight.model.kernels import rms_norm
 
@@ -32,10 +33,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class _Layer:
-    qkv: Tensor
-    out: Tensor
-    gate_up: Tensor
-    down: Tensor
+    qkv: Matrix
+    out: Matrix
+    gate_up: Matrix
+    down: Matrix
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Front:
 
 
 class Network:
-    """Weights of a `Decoder`, copied: (fan_out, fan_in), multipliers folded in.
+    """Weights of a `Decoder`, copied, multipliers folded in.
 
     Where the processor has no bfloat16 products, a model in bf16 keeps its rounded weights widened
     to float32: torch's fall-back is 5 to 30 times slower than float32 there.
@@ -63,11 +64,9 @@ class Network:
         narrow = dtype == torch.bfloat16 and _has_bfloat16(self.device)
         self.dtype = torch.bfloat16 if narrow else torch.float32
 
-        def take(*names: str, times: float = 1.0) -> Tensor:
+        def take(*names: str, times: float = 1.0) -> Matrix:
             weight = torch.cat([model.weight(name).detach() for name in names])
-            weight = (weight.to(dtype) * times).to(self.dtype)
-            # A product of few rows reads a matrix that widens up to twice as fast by columns.
-            return weight.t().contiguous().t() if len(weight) > len(weight.t()) else weight
+            return Matrix((weight.to(dtype) * times).to(self.dtype))
 
         residual = model.multipliers.residual
         self.embedding = model.weight("embed_tokens").detach().clone()
@@ -93,8 +92,8 @@ class Network:
             return x
         pixels = patches.to(self.device).float().sub_(127.5).mul_(1 / 64.0)
         patch_proj, linear_1, linear_2 = self.picture
-        picture = rms_norm(F.linear(pixels.to(self.dtype), patch_proj))
-        picture = F.linear(F.gelu(F.linear(picture, linear_1)), linear_2)
+        picture = rms_norm(patch_proj(pixels.to(self.dtype)))
+        picture = linear_2(F.gelu(linear_1(picture)))
         return x.index_copy_(0, image_at, picture.float())
 
     def hidden(
@@ -122,9 +121,9 @@ class Network:
                 parts.append(self._read(segment, mask, q[rows], k[rows], v[rows], keys, values))
                 first += segment.count
             mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
-            x = x.add_(F.linear(mixed, layer.out))
-            gate, up = F.linear(self._norm(x), layer.gate_up).chunk(2, dim=-1)
-            x = x.add_(F.linear(F.silu(gate).mul_(up), layer.down))
+            x = x.add_(layer.out(mixed))
+            gate, up = layer.gate_up(self._norm(x)).chunk(2, dim=-1)
+            x = x.add_(layer.down(F.silu(gate).mul_(up)))
         return self._norm(x)
 
     def _norm(self, x: Tensor) -> Tensor:
@@ -143,12 +142,12 @@ class Network:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(n, V) float32 of hidden states (n, d)."""
-        return F.linear(hidden, self.head).float()
+        return self.head(hidden).float()
 
     def _queries(self, x: Tensor, turn: Tensor, layer: _Layer) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values, each (N, heads, head_dim); turn (N, 1, d / 2)."""
         s = self.shape
-        split = F.linear(self._norm(x), layer.qkv).view(-1, 3, s.heads, s.head_dim)
+        split = layer.qkv(self._norm(x)).view(-1, 3, s.heads, s.head_dim)
         both = split[:, :2]
         if self.spec.qk_norm:
             both = F.rms_norm(both, (s.head_dim,), eps=1e-5)
