@@ -176,18 +176,21 @@ def bias(kind: str, suites: int) -> dict[str, list[float]]:
     return {name: np.mean(rows, axis=0).tolist() for name, rows in found.items()}
 
 
-def coverage(kind: str, suites: int, first: int = 0) -> dict[str, dict[str, float]]:
-    """Percentage inside each interval, and the number of values, by estimand."""
+def coverage(kind: str, suites: int, first: int = 0) -> tuple[dict[str, dict[str, float]], int]:
+    """Percentage inside each interval and the number of values, by estimand; suites refused."""
     found: dict[str, list[np.ndarray]] = defaultdict(list)
+    refused = 0
     for seed in track(range(first, first + suites), description=kind, disable=None):
-        for name, tails in score(simulate(kind, seed)):
+        tails_of = dict(score(simulate(kind, seed)))
+        refused += not tails_of
+        for name, tails in tails_of.items():
             found[name].append(tails)
     table = {}
     for name, parts in found.items():
         tails = np.concatenate(parts)
         inside = {str(c): 100 * float((abs(tails - 0.5) < c / 200).mean()) for c in LEVELS}
         table[name] = inside | {"n": len(tails)}
-    return table
+    return table, refused
 
 
 def main() -> int:
@@ -202,11 +205,17 @@ def main() -> int:
     seconds = (time.process_time() - start) / (wanted.suites * len(results))
     biases = {kind: bias(kind, wanted.suites) for kind in wanted.truths}
     if wanted.json:
-        value = {"coverage": results, "bias": biases, "seconds_per_suite": seconds}
+        value = {
+            "coverage": {kind: table for kind, (table, _) in results.items()},
+            "refused": {kind: refused for kind, (_, refused) in results.items()},
+            "bias": biases,
+            "seconds_per_suite": seconds,
+        }
         print(json.dumps(value, indent=1))
         return 0
-    for kind, table in results.items():
-        print(f"\n{kind}: {wanted.suites} suites; inside the 50 / 80 / 95 % intervals, %")
+    for kind, (table, refused) in results.items():
+        print(f"\n{kind}: {wanted.suites} suites, {refused} of them refused; inside the "
+              "50 / 80 / 95 % intervals, %")  # fmt: skip
         for name, row in table.items():
             shown = "".join(f"{row[str(level)]:7.1f}" for level in LEVELS)
             print(f"  {name:36}{shown}   n = {row['n']:,.0f}")

@@ -85,7 +85,7 @@ def test_a_broken_echo_is_a_score_with_an_error(data: st.DataObject, reader: Any
 
 @pytest.mark.parametrize(
     ("reason", "finish"),
-    [("stop", "stop"), ("eos_token", "stop"), ("length", "length"), ("content_filter", "failed"),
+    [("stop", "stop"), ("eos_token", "stop"), ("length", "length"), ("content_filter", "refused"),
      (None, "failed")],
 )  # fmt: skip
 def test_how_an_answer_ended(reason: str | None, finish: str) -> None:
@@ -93,6 +93,13 @@ def test_how_an_answer_ended(reason: str | None, finish: str) -> None:
     (found,) = completions_of({"choices": [choice]}, "chat", ())
     assert (found.finish, found.text) == (finish, "so")
     assert ("ended it with" in found.error) == (finish == "failed")
+
+
+def test_a_refusal_is_told_by_its_field() -> None:
+    message = {"content": None, "refusal": "I cannot help with that. Sorry"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    (found,) = completions_of({"choices": [choice]}, "chat", (" Sorry",))
+    assert (found.finish, found.text) == ("refused", "I cannot help with that.")
 
 
 def test_the_parameter_an_error_is_about() -> None:

@@ -96,7 +96,7 @@ class ModelGrader(_Judge):
 
 
 def _choice(template: ModelGraded, answer: Completion) -> Verdict:
-    if answer.finish in ("failed", "cancelled"):
+    if answer.finish in ("failed", "cancelled", "refused"):
         return Verdict.failed(f"the judge did not answer: {answer.error}")
     made = template.verdict(answer.text)
     if made.score is None:

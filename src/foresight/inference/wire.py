@@ -16,7 +16,13 @@ from foresight.runs import sha256_text
 Style = Literal["chat", "completions"]
 PATHS: dict[Style, str] = {"chat": "/chat/completions", "completions": "/completions"}
 # "eos" and "eos_token" are spellings of older servers.
-_ENDS: dict[str, Finish] = {"stop": "stop", "eos": "stop", "eos_token": "stop", "length": "length"}
+_ENDS: dict[str, Finish] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "length": "length",
+    "content_filter": "refused",
+}
 PARAMETERS = (
     "temperature", "top_p", "top_k", "seed", "stop_token_ids", "stop", "logit_bias", "top_logprobs",
     "prompt_logprobs", "logprobs", "echo", "max_tokens", "n",
@@ -162,16 +168,17 @@ def _completion(
 ) -> Completion:
     if style == "chat":
         message = choice["message"]
-        text = message.get("content") or message.get("refusal") or ""
+        refusal = message.get("refusal") or ""
+        text = message.get("content") or refusal
     else:
-        text = choice["text"] or ""
+        text, refusal = choice["text"] or "", ""
     # Some servers leave the stop string in.
     cut = min([at for one in stop if (at := text.find(one)) >= 0], default=len(text))
     ended = choice.get("finish_reason")
-    finish: Finish = _ENDS.get(str(ended), "failed")
+    finish: Finish = "refused" if refusal else _ENDS.get(str(ended), "failed")
     return Completion(
         text[:cut],
-        "stop" if cut < len(text) else finish,
+        "stop" if cut < len(text) and finish != "refused" else finish,
         token_ids=tuple(choice.get("token_ids") or ()),
         tokens=tokens,
         prompt_tokens=prompt_tokens,

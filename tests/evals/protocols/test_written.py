@@ -10,7 +10,7 @@ from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals.graders import NumericAnswer
 from foresight.evals.item import Item
-from foresight.evals.protocols import Cloze, Code, FreeResponse
+from foresight.evals.protocols import ChoiceGenerate, Cloze, Code, FreeResponse
 from foresight.evals.protocols.code import free_names
 from foresight.evals.record import Reason
 from foresight.evals.sandbox import Outcome, Program
@@ -73,11 +73,32 @@ def test_free_responses_are_graded() -> None:
         return {3: "", 4: "no idea", 5: "it is 7"}.get(number, f"It is {number + 1}.0 apples")
 
     found = answers(FreeResponse(grader=NumericAnswer()), open_items(6), Written(add))
-    assert [one.score for one in found] == [1.0, 1.0, 1.0, None, 0.0, 0.0]
+    assert [one.score for one in found] == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
     assert [one.reason for one in found][3:] == [
-        Reason.NO_RESPONSE, Reason.INVALID_FORMAT, Reason.OK,
+        Reason.INVALID_FORMAT, Reason.INVALID_FORMAT, Reason.OK,
     ]  # fmt: skip
     assert found[0].answer == "1" and found[5].answer == "7"
+
+
+@pytest.mark.parametrize(
+    ("finish", "score", "reason"),
+    [("refused", 0.0, Reason.REFUSAL), ("failed", None, Reason.NO_RESPONSE),
+     ("stop", 1.0, Reason.OK)],
+)  # fmt: skip
+@pytest.mark.parametrize("protocol", ["choice", "written", "code"])
+def test_declined_is_zero_and_unanswered_no_score(
+    protocol: str, finish: str, score: float | None, reason: Reason
+) -> None:
+    right = {"choice": "A]", "written": "1", "code": "    return a + b\n"}[protocol]
+    model = Written(lambda prompt, request: right, finish=finish)
+    asked, items = {
+        "choice": (ChoiceGenerate(explanation_tokens=0),
+                   (Item("q", (Text("1?"),), ("yes", "no"), 0),)),
+        "written": (FreeResponse(grader=NumericAnswer()), open_items(1)),
+        "code": (Code(sandbox=Here()), (ADD,)),
+    }[protocol]  # fmt: skip
+    (found,) = answers(asked, items, model)
+    assert (found.score, found.reason) == (score, reason)
 
 
 def test_samples_draw_from_streams_of_their_own() -> None:

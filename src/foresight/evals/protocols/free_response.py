@@ -62,7 +62,7 @@ class FreeResponse(Protocol):
 
         def heard(at: int, answers: tuple[Completion, ...]) -> None:
             one = answers[0]
-            if not came(one) or not one.text.strip():
+            if not came(one):
                 emit(at, unanswered(texts[at], one))
             elif self.grader.asks_model:
                 spoken.append((at, one))

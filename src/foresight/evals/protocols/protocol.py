@@ -113,13 +113,16 @@ def continued(prompt: Parts, text: str) -> Parts:
 
 def came(completion: Completion) -> bool:
     """Whether the model answered at all, be it with nothing."""
-    return completion.finish not in ("failed", "cancelled")
+    return completion.finish not in ("failed", "cancelled", "refused")
 
 
 def unanswered(prompt: str, completion: Completion) -> Answer:
-    """The answer of a completion that says nothing, or that never came."""
+    """The answer of a completion that never came, which has no score, or that its endpoint marks
+    as declined: score 0."""
     details = {"finish": completion.finish, "error": completion.error}
+    refused = completion.finish == "refused"
     return Answer(
-        prompt, completion.text, None, None, Reason.NO_RESPONSE,
+        prompt, completion.text, None, 0.0 if refused else None,
+        Reason.REFUSAL if refused else Reason.NO_RESPONSE,
         tokens=completion.completion_tokens, details=details,
     )  # fmt: skip
