@@ -181,9 +181,9 @@ def coverage(kind: str, suites: int, first: int = 0) -> tuple[dict[str, dict[str
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     refused = 0
     for seed in track(range(first, first + suites), description=kind, disable=None):
-        tails_of = dict(score(simulate(kind, seed)))
-        refused += not tails_of
-        for name, tails in tails_of.items():
+        scored = list(score(simulate(kind, seed)))
+        refused += not scored
+        for name, tails in scored:
             found[name].append(tails)
     table = {}
     for name, parts in found.items():
@@ -205,9 +205,11 @@ def main() -> int:
     seconds = (time.process_time() - start) / (wanted.suites * len(results))
     biases = {kind: bias(kind, wanted.suites) for kind in wanted.truths}
     if wanted.json:
+        tables = {kind: table for kind, (table, _) in results.items()}
+        refusals = {kind: refused for kind, (_, refused) in results.items()}
         value = {
-            "coverage": {kind: table for kind, (table, _) in results.items()},
-            "refused": {kind: refused for kind, (_, refused) in results.items()},
+            "coverage": tables,
+            "refused": refusals,
             "bias": biases,
             "seconds_per_suite": seconds,
         }
