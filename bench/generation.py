@@ -139,7 +139,9 @@ def bandwidth() -> float:
     return best
 
 
-def measure(size: str, precision: str, batches: list[int], rounds: int) -> list[Line]:
+def measure(
+    size: str, precision: str, batches: list[int], kinds: list[str], rounds: int
+) -> list[Line]:
     model, tokenizer = build(size, precision)
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     engine = Engine(model, tokenizer, "bench", batch=max(batches), memory_bytes=8 << 30)
@@ -156,7 +158,7 @@ def measure(size: str, precision: str, batches: list[int], rounds: int) -> list[
         for batch in batches:
             engine = Engine(model, tokenizer, "bench", batch=batch, memory_bytes=8 << 30)
             sides = (ours(engine), sides[1])
-            for kind in ("even", "mixed"):
+            for kind in kinds:
                 rng = np.random.default_rng(batch)
                 rates = []
                 for round_ in range(rounds + 1):
@@ -190,6 +192,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--work", nargs="+", default=["even", "mixed"], choices=["even", "mixed"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="write the lines here")
@@ -199,7 +202,7 @@ def main() -> None:
         line
         for size in wanted.sizes
         for precision in wanted.precisions
-        for line in measure(size, precision, wanted.batches, wanted.rounds)
+        for line in measure(size, precision, wanted.batches, wanted.work, wanted.rounds)
     ]
     if wanted.json:
         wanted.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
