@@ -47,3 +47,14 @@ def test_another_recipe_in_the_directory_is_refused(recipe: Recipe, tmp_path: Pa
         Experiment.create(tmp_path / "x", recipe.model_copy(update={"seed": 1}))
     with pytest.raises(UserError, match="no experiment here"):
         Experiment.open(tmp_path / "y")
+
+
+def test_a_corpus_too_small_for_a_target_is_told_before_the_ladder(
+    corpus: Corpus, recipe: Recipe, tmp_path: Path
+) -> None:
+    ladder = recipe.ladder.model_copy(update={"targets": [1e12]})
+    experiment = Experiment.create(tmp_path / "x", recipe.model_copy(update={"ladder": ladder}))
+    (tmp_path / "x" / "corpus").symlink_to(corpus.directory)
+    with pytest.raises(UserError, match="one pass is the rule"):
+        experiment.train_ladder(lambda _: None)
+    assert not any(run.started for run in experiment.rungs)

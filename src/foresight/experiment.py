@@ -118,7 +118,13 @@ class Experiment:
         return Corpus.build(self.recipe, self.corpus_path, say)
 
     def train_ladder(self, watch: Watch) -> list[dict[str, Any]]:
-        self._corpus().check()
+        """Raises UserError before anything is trained if the corpus is not enough for a target
+        that the recipe trains."""
+        corpus = self._corpus()
+        corpus.check()
+        trained = self.recipe.ladder.targets[: self.recipe.ladder.trained_targets]
+        for flops in trained:
+            corpus.loader_for(target_job(self.recipe, self.directory, flops).spec)
         jobs = rung_jobs(self.recipe, self.directory)
         return run_jobs(jobs, self.recipe, self.corpus_path, watch)
 

@@ -16,7 +16,7 @@ from foresight.data.shards import Shard, encode_document
 from foresight.data.tokenizer import Tokenizer
 from foresight.document import Document
 from foresight.errors import UserError
-from foresight.recipe import CorpusSettings, Recipe
+from foresight.recipe import CorpusSettings, Recipe, RunSpec
 from foresight.runs import locked, read_json, sha256_file, sha256_json, write_json
 from foresight.worlds import bets, flags, functions, pictures, programs
 
@@ -81,6 +81,18 @@ class Corpus:
     def train_loader(self, mixture: Mapping[str, float], context: int, seed: int) -> Loader:
         shards = {name: self._shard(name, "train") for name in mixture}
         return Loader(shards, mixture, context, seed)
+
+    def loader_for(self, spec: RunSpec) -> Loader:
+        """The rows of a run. Raises UserError if it would read more than one pass."""
+        loader = self.train_loader(spec.mixture, spec.shape.context, spec.seed)
+        if loader.positions < spec.tokens:
+            raise UserError(
+                f"{self.directory}: holds {loader.positions:,} positions in the recipe's "
+                f"proportions, the run at width {spec.shape.width} reads {spec.tokens:,}; one "
+                f"pass is the rule, so use more data (corpus.code: installed, "
+                f"corpus.generated_documents) or a smaller run"
+            )
+        return loader
 
     def validation_loaders(self, context: int) -> dict[str, tuple[Loader, int]]:
         """{source: (its held-out rows in a fixed order, how many rows to use)}."""

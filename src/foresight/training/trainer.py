@@ -145,13 +145,7 @@ def train(
         _claim(run, manifest)
         if run.finished:
             return run.result()
-        loader = corpus.train_loader(spec.mixture, spec.shape.context, spec.seed)
-        if loader.positions < spec.tokens:
-            raise UserError(
-                f"{corpus.directory}: holds {loader.positions:,} positions in the recipe's "
-                f"proportions, this run reads {spec.tokens:,}; one pass is the rule, so use more "
-                f"data (corpus.code: installed, corpus.generated_documents) or a smaller run"
-            )
+        loader = corpus.loader_for(spec)
         trainer = Trainer(spec, loader)
         checkpoint = Checkpoint.latest(run.checkpoints)
         if checkpoint:
