@@ -30,7 +30,19 @@ def test_large_matrices_of_float32_are_packed() -> None:
         pytest.skip("this build of torch has no packed products")
     assert Matrix(torch.randn(LARGE))._weight.is_mkldnn
     assert not Matrix(torch.randn(24, 16))._weight.is_mkldnn
-    assert not Matrix(torch.randn(LARGE).bfloat16())._weight.is_mkldnn
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_bfloat16_is_packed_too_and_stays_bfloat16(rows: int) -> None:
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no bfloat16 products")
+    torch.manual_seed(0)
+    weight, x = torch.randn(LARGE).bfloat16(), torch.randn(rows, LARGE[1]).bfloat16()
+    packed = Matrix(weight)
+    assert packed._weight.is_mkldnn
+    found = packed(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, F.linear(x.float(), weight.float()).bfloat16())
 
 
 def test_a_build_without_packed_products_uses_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
