@@ -17,7 +17,8 @@ class Matrix:
 
     On a processor, oneDNN's blocked layout is 2 to 4 times as fast as torch's product from 1 to
     32 rows, in float32 and in bfloat16, which is what decoding multiplies; torch packs so too when
-    a graph is frozen for inference. Where the build has no such product, and for small matrices, torch's.
+    a graph is frozen for inference. Where the build has no such product, and for small matrices,
+    torch's.
     """
 
     def __init__(self, weight: Tensor) -> None:
