@@ -87,7 +87,8 @@ def _truth(
         slope = k + drawn["coupling"] * (level - mu) + kappa * rng.standard_normal(problems)
 
         def eta(u: float) -> np.ndarray:
-            return np.asarray(level - slope * u + drawn["bend"] * shape.of(u))
+            steps = u - drawn["drift"] * max(u - shape.top, 0.0)
+            return np.asarray(level - slope * steps + drawn["bend"] * shape.of(u))
 
         return lambda u: (
             -np.exp(

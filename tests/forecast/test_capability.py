@@ -80,7 +80,9 @@ def test_easier_buckets_pass_more(answered: CapabilityAnswer) -> None:
 
 def test_coverage_on_known_truth() -> None:
     """A small version of `bench/capability.py`: single problems of 4 suites, 240 values."""
-    table = coverage("law", 4, first=300)["single problem: log pass rate"]
+    found, refused = coverage("law", 4, first=300)
+    assert not refused
+    table = found["single problem: log pass rate"]
     assert table["n"] == 240
     for level, slack in ((50, 18), (80, 14), (95, 8)):
         assert abs(table[str(level)] - level) < slack, table

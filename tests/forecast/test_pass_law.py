@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.capability import simulate
 from foresight.forecast.likelihood_table import ETAS, SCATTERS, LikelihoodTable, log_power
-from foresight.forecast.pass_law import PassPosterior, _Sampler, fit_pass_law
+from foresight.forecast.pass_law import PRIOR, PassPosterior, _Sampler, fit_pass_law
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +127,22 @@ def test_intervals_widen_with_distance(fitted: PassPosterior) -> None:
 
 
 def test_many_samples_and_no_deviations_find_the_truth() -> None:
-    """1,000 samples and no deviations: the law 100 times further is known within a few percent."""
+    """1,000 samples and no deviations: what is left is the drift beyond the ladder, known only from
+    its prior."""
     rng = np.random.default_rng(5)
     compute = 10.0 ** np.linspace(18, 22, 5)
     u = np.log(compute / compute[-1])
     level = rng.normal(0.0, 0.7, (16, 1))
     passes = rng.binomial(1000, np.exp(-np.exp(level - 0.2 * u)))
     found = fit_pass_law(passes.astype(float), np.full(passes.shape, 1000.0), compute)
+    last = found.law(compute[-1]).mean(axis=1)
+    assert np.median(last) == pytest.approx(-np.exp(level).mean(), rel=0.03)
     law = found.law(compute[-1] * 100).mean(axis=1)
-    true = -np.exp(level - 0.2 * math.log(100)).mean()
+    centre, sd = PRIOR["drift"]
+
+    def true(drift: float) -> float:
+        return float(-np.exp(level - 0.2 * (1 - drift) * math.log(100)).mean())
+
+    assert np.median(law) == pytest.approx(true(centre), rel=0.1)
     low, high = np.quantile(law, [0.025, 0.975])
-    assert low < true < high
-    assert np.median(law) == pytest.approx(true, rel=0.15)
+    assert low == pytest.approx(true(centre + 1.96 * sd), rel=0.15) and low < true(0.0) < high
