@@ -30,7 +30,6 @@ def typed(*arguments: object) -> subprocess.CompletedProcess[str]:
     words, out, err = ["foresight", *map(str, arguments)], io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", words),
-        mock.patch.dict(os.environ, {"NO_COLOR": "1", "COLUMNS": "200"}),
         redirect_stdout(out),
         redirect_stderr(err),
     ):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Before numpy is imported; see below.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before the command's console is made, whichever test makes it: it reads its width once.
+os.environ |= {"COLUMNS": "200", "NO_COLOR": "1"}
 
 import pytest
 import torch
