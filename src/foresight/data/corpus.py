@@ -18,7 +18,7 @@ from foresight.document import Document
 from foresight.errors import UserError
 from foresight.recipe import CorpusSettings, Recipe, RunSpec
 from foresight.runs import locked, read_json, sha256_file, sha256_json, write_json
-from foresight.worlds import bets, flags, functions, pictures, programs
+from foresight.worlds import bets, flags, functions, library, pictures, programs
 
 SPLITS = ("train", "validation")
 _SEED = 0
@@ -32,6 +32,7 @@ _WORLDS = {
     "bets": bets,
     "pictures": pictures,
     "flags": flags,
+    "library": library,
 }
 
 Say = Callable[[str], None]

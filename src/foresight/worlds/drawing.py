@@ -84,6 +84,21 @@ def chart(rng: np.random.Generator, bars: Sequence[tuple[str, int]]) -> Image:
     return Image(np.asarray(canvas))
 
 
+def table(rng: np.random.Generator, rows: Sequence[tuple[str, Sequence[str]]]) -> Image:
+    """A table of single characters, each row behind a swatch of its colour; a cell is a patch."""
+    width = 1 + max(len(cells) for _, cells in rows)
+    canvas = PillowImage.new("RGB", (PATCH * width, PATCH * len(rows)), (255, 255, 255))
+    draw, font = ImageDraw.Draw(canvas), fonts()["default-9"]
+    for at, (colour, cells) in enumerate(rows):
+        y = at * PATCH
+        draw.rectangle((0, y, PATCH - 1, y + PATCH - 1), fill=_jittered(rng, COLOURS[colour]))
+        for column, text in enumerate(cells, start=1):
+            left, top, right, bottom = (int(edge) for edge in font.getbbox(text))
+            x = column * PATCH + (PATCH - (right - left)) // 2 - left
+            draw.text((x, y + (PATCH - (bottom - top)) // 2 - top), text, fill=0, font=font)
+    return Image(np.asarray(canvas))
+
+
 def writing(rng: np.random.Generator, text: str, font: Font) -> Image:
     """Dark text on light or light on dark, 16 or 24 high and as wide as needed, at most 64."""
     left, top, right, bottom = (int(edge) for edge in font.getbbox(text))
