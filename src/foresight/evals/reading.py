@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,7 +103,7 @@ def _from_yaml(path: Path) -> Task:
     if bool(file.suite) == bool(file.items):
         raise UserError(f"{path}: give either `suite` and `path`, or `items`")
     name = file.name or path.stem
-    protocol = _protocol(file.protocol, path) if file.protocol else None
+    protocol = read_protocol(file.protocol, path) if file.protocol else None
     if file.suite:
         return _suite(file, path).task(name, protocol, file.shots)
     if protocol is None:
@@ -124,7 +124,9 @@ def _suite(file: TaskFile, path: Path) -> Suite:
     return SUITES[suite](path.parent / file.path, subset)
 
 
-def _protocol(value: str | dict[str, Any], path: Path) -> Protocol:
+def read_protocol(value: str | dict[str, Any], path: Path) -> Protocol:
+    """A kind, or {kind, ...settings}, as the file `path` has it. Raises UserError naming the
+    field."""
     settings: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
     where = f"{path}, protocol"
     model = _kind(PROTOCOLS, settings, where)
@@ -183,8 +185,9 @@ def _checked(model: type[Any], settings: Mapping[str, Any], where: str) -> Any:
         raise UserError(f"{where}: " + "; ".join(told)) from None
 
 
-def read_items(path: Path) -> tuple[Item, ...]:
-    """Items of a JSONL file (also .jsonl.gz). Raises UserError naming file, line and field."""
+def read_items(path: Path, check: Callable[[str, Item], None] | None = None) -> tuple[Item, ...]:
+    """Items of a JSONL file (also .jsonl.gz). Raises UserError naming file, line and field;
+    `check(where, item)` may raise more."""
     items = []
     for name, text in read_files(path, path.name.removesuffix(".gz")).items():
         for number, (where, row) in enumerate(rows_of(str(path.with_name(name)), text), start=1):
@@ -195,6 +198,8 @@ def read_items(path: Path) -> tuple[Item, ...]:
                     f"(put anything else into `meta`)"
                 )
             items.append(_item(where, row, str(number), path.parent))
+            if check:
+                check(where, items[-1])
     return tuple(items)
 
 

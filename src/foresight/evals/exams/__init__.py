@@ -1,0 +1,1 @@
+"""Exams: folders of questions with their own scoring, percentiles and a holdout half."""
