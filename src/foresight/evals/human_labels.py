@@ -56,6 +56,6 @@ def read_labels(path: Path) -> Labels:
 
 
 def _score(where: str, value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UserError(f"{where}, field score: {value!r}; expected a number from 0 to 1, or null")
     return float(value)

@@ -66,15 +66,7 @@ def warnings(tasks: Sequence[Task], records: Sequence[Sequence[Record]]) -> list
         for other in range(at + 1, len(tasks)):
             ways = {type(one.protocol).__name__ for one in (task, tasks[other])}
             same = 2 * len(asked[at] & asked[other]) > len(asked[at])
-            scored = [
-                {one.item for one in some if one.score is not None}
-                for some in (rows, records[other])
-            ]
-            if (
-                ways == {"ChoiceLogprob", "ChoiceGenerate"}
-                and same
-                and len(scored[0] & scored[1]) > 1
-            ):
+            if ways == {"ChoiceLogprob", "ChoiceGenerate"} and same:
                 told.append(disagreement(rows, records[other]))
     return [one for one in told if one]
 

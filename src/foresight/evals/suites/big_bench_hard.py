@@ -44,7 +44,7 @@ def big_bench_hard(path: Path, subset: str) -> Suite:
 
 
 def _protocol(steps: str) -> FreeResponse:
-    begins = "the answer is" if steps else r"\A"
+    begins = ".*the answer is" if steps else r"\A"
     return FreeResponse(
         layout=Layout(
             question=f"{{question}}\nA:{steps}", answer="\n{solution}" if steps else " {answer}"
