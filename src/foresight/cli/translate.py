@@ -34,18 +34,22 @@ def translate(
     from foresight.evals.reading import read_task
     from foresight.evals.translation import translate as translated
     from foresight.inference.open import open_model
-    from foresight.views.translation import show_translation, translating
+    from foresight.views.suites import asking
 
     if (file is None) == (model is None):
         raise UserError("who translates? give either --model or --file")
     source = open_model(model) if model else file
     assert source is not None, "one of them is given"
     try:
-        with translating(errors, to) as watch:
+        with asking(errors, f"texts in {to}") as watch:
             found = translated(read_task(task), to, source, out, watch)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    emit(found.to_json(), as_json, lambda: show_translation(console, found))
+    emit(
+        found.to_json(),
+        as_json,
+        lambda: console.print(found.told(), markup=False, highlight=False, soft_wrap=True),
+    )
 
 
 @app.command()

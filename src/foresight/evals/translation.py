@@ -30,7 +30,7 @@ from foresight.inference.language_model import (
     LanguageModel,
     Sampling,
 )
-from foresight.runs import locked, read_json, read_jsonl, write_atomic, write_json
+from foresight.runs import locked, read_json, write_atomic, write_json
 
 PROMPT = (
     "Translate the text from English to {language}. Keep numbers, formulas, code, names and words "
@@ -55,6 +55,11 @@ class Translated:
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "task": str(self.task)}
 
+    def told(self) -> str:
+        named = "; ".join(repr(one[:60]) for one in self.unchanged[:NAMED])
+        same = f"\n  {len(self.unchanged)} came back as they were: {named}" if named else ""
+        return f"{self.items} items, {self.texts} texts translated: {self.task}{same}"
+
 
 def translate(
     task: Task,
@@ -74,15 +79,12 @@ def translate(
     layout = _layout(task)
     texts = [one for one in dict.fromkeys(_texts(task, layout)) if re.search(r"[^\W\d_]", one)]
     with locked(out_dir):
-        _claim(task, language, source, out_dir)
-        path = out_dir / "translations.jsonl"
-        known = (
-            {row["text"]: row["translation"] for row in read_jsonl(path)} if path.exists() else {}
-        )
-        failed = {}
+        _claim(task, language, out_dir)
+        path, failed = out_dir / "translations.jsonl", dict[str, str]()
         with Journal(path) as journal:
+            known = _given(path)
             if isinstance(source, Path):
-                _take(_given(source), known, journal)
+                _take(_given(source), known, journal, str(source))
             else:
                 failed = _ask(source, language, texts, known, journal, on_progress)
         for one in texts:
@@ -132,18 +134,15 @@ def _texts(task: Task, layout: Layout) -> Iterator[str]:
         yield from item.choices
 
 
-def _claim(task: Task, language: str, source: LanguageModel | Path, out_dir: Path) -> None:
-    """Write down what a directory translates and who does, or refuse it."""
+def _claim(task: Task, language: str, out_dir: Path) -> None:
+    """Write down what a directory translates, or refuse it."""
     path = out_dir / "translation.json"
-    claim: dict[str, Any] = {"task": task.name, "sha256": task.hash, "language": language}
-    held = read_json(path) if path.exists() else claim | {"sources": []}
-    if not isinstance(held, dict) or any(held.get(key) != value for key, value in claim.items()):
+    claim = {"task": task.name, "sha256": task.hash, "language": language}
+    if path.exists() and read_json(path) != claim:
         raise UserError(
             f"{out_dir}: holds a translation of another task or language; another --out"
         )
-    name = str(source) if isinstance(source, Path) else source.name
-    sources = [*held.get("sources", ()), *([name] if name not in held.get("sources", ()) else ())]
-    write_json(path, held | {"sources": sources})
+    write_json(path, claim)
 
 
 def _given(path: Path) -> dict[str, str]:
@@ -157,12 +156,13 @@ def _given(path: Path) -> dict[str, str]:
     return given
 
 
-def _take(given: Mapping[str, str], known: dict[str, str], journal: Journal) -> None:
-    """Keep translations that are new; a later one of the same text replaces the earlier."""
+def _take(given: Mapping[str, str], known: dict[str, str], journal: Journal, by: str) -> None:
+    """Keep translations that are new, and whose they are; a later one of a text replaces the
+    earlier."""
     for text, translation in given.items():
         if known.get(text) != translation:
             known[text] = translation
-            row = {"text": text, "translation": translation}
+            row = {"text": text, "translation": translation, "by": by}
             journal.append(json.dumps(row, ensure_ascii=False))
 
 
@@ -195,7 +195,7 @@ def _ask(
         if fault := fault or _fault(text, answer.text):
             failed[text] = fault
         else:
-            _take({text: answer.text.strip()}, known, journal)
+            _take({text: answer.text.strip()}, known, journal, model.name)
         if on_progress:
             on_progress(sum(one in known or one in failed for one in texts), len(texts))
 

@@ -12,7 +12,19 @@ from matplotlib.figure import Figure
 
 from foresight.errors import UserError
 from foresight.evals.categories import Series
-from foresight.report.canvas import FIT, INK, MUTED, SECOND, SEEN, THIRD, files, label, new, plain
+from foresight.report.canvas import (
+    FIT,
+    INK,
+    MUTED,
+    SECOND,
+    SEEN,
+    THIRD,
+    files,
+    inline,
+    label,
+    new,
+    plain,
+)
 from foresight.report.words import percent
 from foresight.runs import write_atomic
 
@@ -55,6 +67,7 @@ def category_figure(series: Sequence[Series], title: str, score: str = "accuracy
     axes.set_yticks([place + middle for place in range(len(names))], [plain(n) for n in names])
     axes.set_ylim(len(names), -1 / (len(series) + 1))
     axes.set_xlim(0.0, 1.0)
+    axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
     label(axes, f"{score}, with 95 % intervals", title=title)
     # Below the plot: bars may reach anywhere in it.
@@ -69,5 +82,7 @@ def write_figure(series: Sequence[Series], title: str, path: Path) -> None:
     """Draw it into an .svg or .png file. Raises UserError for any other."""
     if path.suffix not in (".svg", ".png"):
         raise UserError(f"{path}: a figure is an .svg or a .png file")
-    svg, png = files(category_figure(series, title), path.stem)
+    figure = category_figure(series, title)
+    inline(figure, path.stem, title, "")  # lays it out
+    svg, png = files(figure, path.stem)
     write_atomic(path, svg if path.suffix == ".svg" else png)

@@ -13,8 +13,6 @@ import pytest
 
 from foresight.errors import UserError
 from foresight.evals.reading import read_task
-from foresight.evals.suites import SUITES
-from foresight.evals.suites.hub import OFFICIAL, official_files
 
 datasets: Any = pytest.importorskip("datasets", reason="the extra `hf` is not installed")
 
@@ -122,7 +120,7 @@ def test_other_columns_and_what_is_not_there_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save(tmp_path / "x", test=[{"text": "?"}])
-    with pytest.raises(UserError, match=r"not the columns of mmlu's official table .* cais/mmlu"):
+    with pytest.raises(UserError, match=r"not the columns of mmlu's table .* cais/mmlu"):
         read_task(f"mmlu@hub:{folder}")
     with pytest.raises(UserError, match="agieval is read from files; from the hub can be arc"):
         read_task("agieval@hub:x")
@@ -135,10 +133,3 @@ def test_other_columns_and_what_is_not_there_are_told(
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"pip install 'foresight\[hf\]'"):
         read_task("mgsm@hub:no/such:de")
-
-
-def test_every_table_has_a_reader_and_a_name() -> None:
-    assert set(OFFICIAL) <= set(SUITES)
-    for suite in OFFICIAL:
-        with pytest.raises(UserError), official_files(suite, "/nowhere/at all"):
-            pass

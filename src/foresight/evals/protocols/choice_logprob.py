@@ -58,35 +58,35 @@ class ChoiceLogprob(Protocol):
             tuple(self.layout.continuation(one.item, at) for at in range(len(one.item.choices)))
             for one in attempts
         ]
-        requests = [ScoreRequest(*pair) for pair in zip(prompts, written, strict=True)]
-        if self.normalise == "suffix":
-            # The options without their ending are asked for beside them: one reading of the prompt.
-            requests = [
-                ScoreRequest(prompt, some + tuple(text.removesuffix(suffix) for text in some))
-                for prompt, some, suffix in zip(
-                    prompts, written, (one.item.meta["suffix"] for one in attempts), strict=True
-                )
-            ]
-        if self.normalise != "domain_conditional":
+        requests = [
+            ScoreRequest(prompt, some + self._bare(one, some))
+            for one, prompt, some in zip(attempts, prompts, written, strict=True)
+        ]
+        conditional = self.normalise == "domain_conditional"
+        premises = self._premises(written, model) if conditional else {}
 
-            def done(at: int, scores: tuple[Score, ...]) -> None:
-                n = len(written[at])
-                text = prompt_text(prompts[at])
-                emit(at, self._answer(attempts[at], text, scores[:n], scores[n:]))
+        def done(at: int, scores: tuple[Score, ...]) -> None:
+            n = len(written[at])
+            priors = [premises[one] for one in written[at]] if conditional else scores[n:]
+            text = prompt_text(prompts[at])
+            emit(at, self._answer(attempts[at], text, scores[:n], priors))
 
-            model.score(requests, done)
-            return
-        # The premise is the same for all: options that occur often (letters) are asked once.
+        model.score(requests, done)
+
+    def _bare(self, attempt: Attempt, written: tuple[str, ...]) -> tuple[str, ...]:
+        """For `suffix`, the options without it, scored beside them in one reading of the prompt."""
+        if self.normalise != "suffix":
+            return ()
+        return tuple(one.removesuffix(attempt.item.meta["suffix"]) for one in written)
+
+    def _premises(
+        self, written: Sequence[tuple[str, ...]], model: LanguageModel
+    ) -> dict[str, Score]:
+        """Options behind the premise alone; those that occur often (letters) are asked once."""
         options = list(dict.fromkeys(option for some in written for option in some))
         premise = (Text(self.domain),)
         alone = model.score([ScoreRequest(premise, (option,)) for option in options])
-        prior = {option: one for option, (one,) in zip(options, alone, strict=True)}
-
-        def done_conditional(at: int, scores: tuple[Score, ...]) -> None:
-            priors = [prior[option] for option in written[at]]
-            emit(at, self._answer(attempts[at], prompt_text(prompts[at]), scores, priors))
-
-        model.score(requests, done_conditional)
+        return {option: one for option, (one,) in zip(options, alone, strict=True)}
 
     def _answer(
         self,

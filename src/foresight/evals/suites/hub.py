@@ -32,17 +32,18 @@ def official_files(suite: str, text: str) -> Iterator[Path]:
     Raises UserError if `datasets` is missing, the data set cannot be opened, or its columns are not
     those of the suite's official table.
     """
-    if suite not in _FILES:
+    if suite not in _TABLES:
         raise UserError(f"{suite}@{HUB}{text}: {suite} is read from files; from the hub can be "
-                        f"{', '.join(_FILES)}")  # fmt: skip
+                        f"{', '.join(_TABLES)}")  # fmt: skip
+    table, make = _TABLES[suite]
     name, _, config = text.partition(":")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            files = _FILES[suite](_splits(name, config), config)
+            files = make(_splits(name, config), config)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
-                f"{suite}@{HUB}{text}: not the columns of {suite}'s official table on the hub, "
-                f"{OFFICIAL[suite]} ({error!r})"
+                f"{suite}@{HUB}{text}: not the columns of {suite}'s table on the hub, {table} "
+                f"({error!r})"
             ) from None
         for file, content in files.items():
             (Path(folder) / file).write_text(content, encoding="utf-8")
@@ -157,32 +158,24 @@ def _mbpp(splits: Splits, config: str) -> dict[str, str]:
     return {"mbpp.jsonl": _lines(sorted(rows, key=lambda row: int(row["task_id"])))}
 
 
-_FILES: dict[str, Callable[[Splits, str], dict[str, str]]] = {
-    "arc": _arc,
-    "bbh": _bbh,
-    "drop": _drop,
-    "gsm8k": _plain(train="train.jsonl", test="test.jsonl"),
-    "hellaswag": _plain(train="hellaswag_train.jsonl", validation="hellaswag_val.jsonl"),
-    "humaneval": _plain(test="HumanEval.jsonl"),
-    "mbpp": _mbpp,
-    "mgsm": _mgsm,
-    "mmlu": _mmlu,
-    "mmlu_language": _mmlu,
-    "truthfulqa": _truthfulqa,
-    "winogrande": _plain(train="train_xl.jsonl", validation="dev.jsonl"),
+_TABLES: dict[str, tuple[str, Callable[[Splits, str], dict[str, str]]]] = {
+    "arc": ("allenai/ai2_arc:ARC-Challenge", _arc),
+    "bbh": ("lukaemon/bbh:TASK", _bbh),
+    "drop": ("EleutherAI/drop (ucinlp/drop does not tell spans from annotators)", _drop),
+    "gsm8k": ("openai/gsm8k:main", _plain(train="train.jsonl", test="test.jsonl")),
+    "hellaswag": (
+        "Rowan/hellaswag",
+        _plain(train="hellaswag_train.jsonl", validation="hellaswag_val.jsonl"),
+    ),
+    "humaneval": ("openai/openai_humaneval", _plain(test="HumanEval.jsonl")),
+    "mbpp": ("google-research-datasets/mbpp:full", _mbpp),
+    "mgsm": ("juletxara/mgsm:LANGUAGE", _mgsm),
+    "mmlu": ("cais/mmlu:all", _mmlu),
+    "mmlu_language": ("cais/mmlu:all", _mmlu),
+    "truthfulqa": ("truthfulqa/truthful_qa:multiple_choice", _truthfulqa),
+    "winogrande": (
+        "allenai/winogrande:winogrande_xl",
+        _plain(train="train_xl.jsonl", validation="dev.jsonl"),
+    ),
 }
-OFFICIAL = {
-    "arc": "allenai/ai2_arc:ARC-Challenge",
-    "bbh": "lukaemon/bbh:TASK",
-    "drop": "EleutherAI/drop (ucinlp/drop does not tell spans from annotators)",
-    "gsm8k": "openai/gsm8k:main",
-    "hellaswag": "Rowan/hellaswag",
-    "humaneval": "openai/openai_humaneval",
-    "mbpp": "google-research-datasets/mbpp:full",
-    "mgsm": "juletxara/mgsm:LANGUAGE",
-    "mmlu": "cais/mmlu:all",
-    "mmlu_language": "cais/mmlu:all",
-    "truthfulqa": "truthfulqa/truthful_qa:multiple_choice",
-    "winogrande": "allenai/winogrande:winogrande_xl",
-}
-"""Where each table is, columns as read here."""
+"""By suite: where the table is whose columns are read, and how its files are made."""
