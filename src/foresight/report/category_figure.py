@@ -40,7 +40,7 @@ def category_order(series: Sequence[Series]) -> list[str]:
     return sorted(names, key=lambda name: -first[name].mean if name in first else 1.0)
 
 
-def category_figure(series: Sequence[Series], title: str, score: str = "accuracy") -> Figure:
+def category_figure(series: Sequence[Series], title: str) -> Figure:
     """A row per category, a bar per series, chance as a line where answers are choices.
 
     Raises UserError for more series than colours.
@@ -69,7 +69,7 @@ def category_figure(series: Sequence[Series], title: str, score: str = "accuracy
     axes.set_xlim(0.0, 1.0)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
-    label(axes, f"{score}, with 95 % intervals", title=title)
+    label(axes, "mean score, with 95 % intervals", title=title)
     # Below the plot: bars may reach anywhere in it.
     figure.legend(
         loc="outside lower center", ncols=min(len(series) + 1, 3), frameon=False, fontsize=8,

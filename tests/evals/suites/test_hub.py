@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from foresight.errors import UserError
+from foresight.evals.layout import prompt_text
 from foresight.evals.reading import read_task
 
 datasets: Any = pytest.importorskip("datasets", reason="the extra `hf` is not installed")
@@ -95,9 +96,13 @@ def test_tables_that_are_laid_out_otherwise(tmp_path: Path) -> None:
     ]  # fmt: skip
     (item,) = read_task(f"drop@hub:{save(tmp_path / 'drop', validation=drop)}").items
     assert item.target == ("x | y", "2", "z")
-    mgsm = [{"question": "1 + 1?", "answer": None, "answer_number": 2, "equation_solution": None}]
-    folder = save(tmp_path / "mgsm", train=mgsm, test=mgsm)
-    assert read_task(f"mgsm@hub:{folder}:de").items[0].target == ("2",)
+    mgsm = [{"question": "1 + 1?", "answer": None, "answer_number": 2}]
+    worked = [{"question": "Frage: 2 + 2?", "answer": "Antwort: Vier. 4", "answer_number": 4}] * 8
+    folder = save(tmp_path / "mgsm", train=worked, test=mgsm)
+    task = read_task(f"mgsm@hub:{folder}:de")
+    asked = prompt_text(task.protocol.prompt(task.attempt(task.items[0])))
+    assert asked.startswith("Frage: 2 + 2?\nAntwort: Vier. 4\n\nFrage: 2 + 2?")
+    assert asked.endswith("\n\nFrage: 1 + 1?\nAntwort:") and task.items[0].target == ("2",)
     mbpp = [{"task_id": at, "text": "Add.", "code": "def f(): return 1", "test_setup_code": "",
              "test_list": ["assert f() == 1"], "challenge_test_list": []}
             for at in (11, 12, 1, 2, 3)]  # fmt: skip

@@ -139,13 +139,20 @@ def test_big_bench_hard_with_the_authors_chains_of_thought(tmp_path: Path) -> No
 
 
 def schema(at: int, right: str = "2") -> dict[str, Any]:
-    return {"qID": f"q{at}", "sentence": f"The box {at} beat the ball since _ was big.",
-            "option1": "the ball", "option2": "the box", "answer": right}  # fmt: skip
+    return {
+        "qID": f"q{at // 2}-{1 + at % 2}",
+        "sentence": f"The box {at} beat the ball since _ was big.",
+        "option1": "the ball",
+        "option2": "the box",
+        "answer": right,
+    }
 
 
 def test_winogrande_shows_both_options_or_scores_what_follows(tmp_path: Path) -> None:
+    lines(tmp_path / "dev.jsonl", *(schema(at) for at in range(14)))
+    # An example from each of five pairs of twins: neither twin is asked.
+    assert {one.group for one in read_task(f"winogrande@{tmp_path}").items} == {"q5", "q6"}
     lines(tmp_path / "dev.jsonl", *(schema(at) for at in range(7)))
-    assert len(read_task(f"winogrande@{tmp_path}").items) == 2
     lines(tmp_path / "train_xs.jsonl", *(schema(at, "1") for at in range(100, 106)))
     task = read_task(f"winogrande@{tmp_path}")
     assert len(task.items) == 7 and prompt(task).count("\nAnswer: A") == 5

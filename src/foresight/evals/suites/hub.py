@@ -62,8 +62,8 @@ def _splits(name: str, config: str) -> Splits:
         if (Path(name) / "dataset_dict.json").exists():
             return dict(datasets.load_from_disk(name))
         return dict(datasets.load_dataset(name, config or None))
-    # Errors of the hub's client are OSErrors and ValueErrors; without a network OSErrors.
-    except (OSError, ValueError) as error:
+    # Errors of the hub's client, a missing network among them, are OSErrors and ValueErrors.
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
             f"{HUB}{name}{':' * bool(config)}{config}: cannot be opened ({error}); is there a "
             f"network, and does it need a configuration (DATASET:CONFIG)?"
@@ -126,7 +126,15 @@ def _truthfulqa(splits: Splits, config: str) -> dict[str, str]:
 
 def _mgsm(splits: Splits, config: str) -> dict[str, str]:
     rows = [(row["question"], str(row["answer_number"])) for row in splits["test"]]
-    return {f"mgsm_{config}.tsv": "".join("\t".join(row) + "\n" for row in rows)}
+    files = {f"mgsm_{config}.tsv": "".join("\t".join(row) + "\n" for row in rows)}
+    worked = {
+        str(at): {"q": row["question"], "a": row["answer"]}
+        for at, row in enumerate(splits.get("train", ()), start=1)
+        if row["answer"]
+    }
+    if worked:
+        files["exemplars.py"] = f"MGSM_EXEMPLARS = { ({config: worked})!r}\n"
+    return files
 
 
 def _drop(splits: Splits, config: str) -> dict[str, str]:

@@ -110,11 +110,14 @@ def _arc_item(where: str, row: dict[str, Any]) -> Item:
 
 
 def hellaswag(path: Path, subset: str) -> Suite:
-    """Zellers et al. 2019: `hellaswag_val*.jsonl`, 10 examples from `hellaswag_train*.jsonl`, else
-    the set's own first ten. Endings by log-probability per byte."""
+    """Zellers et al. 2019: rows of `hellaswag*.jsonl`, 10 examples from `hellaswag_train*.jsonl`,
+    else the set's own first ten; the test file has no labels. Endings by log-probability per byte.
+    """
     no_subset("hellaswag", subset)
     items: dict[bool, tuple[Item, ...]] = {False: (), True: ()}
-    for file, text in read_files(path, "hellaswag_val*.jsonl", "hellaswag_train*.jsonl").items():
+    for file, text in read_files(path, "hellaswag*.jsonl").items():
+        if file.startswith("hellaswag_test"):
+            continue
         fields = ("ind", "activity_label", "ctx_a", "ctx_b", "endings", "label")
         rows = tuple(_hellaswag_item(where, row) for where, row in rows_of(file, text, *fields))
         items[file.startswith("hellaswag_train")] += rows
@@ -144,7 +147,8 @@ def _wikihow(text: str) -> str:
 def winogrande(path: Path, subset: str) -> Suite:
     """Sakaguchi et al. 2020: `dev.jsonl`, 5 examples from the first of `train_*.jsonl`, else the
     set's own. Both options are shown and the letter is scored, as the GPT-4 report does; `subset`
-    partial: the text behind the blank is scored with each option before it (Trinh and Le 2018)."""
+    partial: the text behind the blank is scored with each option before it (Trinh and Le 2018).
+    Twins, two sentences that differ in a word (qID NAME-1, NAME-2), are one group."""
     if subset not in ("", "partial"):
         raise UserError(f"winogrande has no subset {subset!r}; expected partial, or none")
     make = _partial_item if subset else _winogrande_item
@@ -152,7 +156,7 @@ def winogrande(path: Path, subset: str) -> Suite:
     fields = ("sentence", "option1", "option2", "answer")
     read = {
         file: tuple(
-            make(where, str(row.get("qID", f"{file.removesuffix('.jsonl')}/{at}")), row)
+            make(where, f"{file.removesuffix('.jsonl')}/{at}", row)
             for at, (where, row) in enumerate(rows_of(file, text, *fields))
         )
         for file, text in files.items()
@@ -170,15 +174,15 @@ def winogrande(path: Path, subset: str) -> Suite:
 def _winogrande_item(where: str, name: str, row: dict[str, Any]) -> Item:
     if row["answer"] not in ("1", "2") or row["sentence"].count("_") != 1:
         raise UserError(f"{where}: expected one '_' in sentence and answer '1' or '2'")
-    options = (row["option1"], row["option2"])
-    return Item(name, (Text(row["sentence"]),), options, int(row["answer"]) - 1)
+    options, twins = (row["option1"], row["option2"]), str(row.get("qID", "")).rpartition("-")[0]
+    return Item(name, (Text(row["sentence"]),), options, int(row["answer"]) - 1, twins)
 
 
 def _partial_item(where: str, name: str, row: dict[str, Any]) -> Item:
     item = _winogrande_item(where, name, row)
     before, _, suffix = item.text.partition("_")
     choices = tuple(option + suffix for option in item.choices)
-    return Item(name, (Text(before),), choices, item.target, meta={"suffix": suffix})
+    return replace(item, parts=(Text(before),), choices=choices, meta={"suffix": suffix})
 
 
 def agieval(path: Path, subset: str) -> Suite:
