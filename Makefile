@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
-	bench-generation bench-evals bench-choice bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
+	bench-generation bench-evals bench-suites bench-choice bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -98,6 +98,10 @@ bench-scores: .venv/.dev
 # Coverage of pass-rate forecasts on simulated families whose truth is known.
 bench-capability: .venv/.dev
 	$(BIN)/python bench/capability.py
+
+# Every public set that is there, put to the demo's largest run (reads ../shared/data/evals).
+bench-suites: .venv/.dev
+	$(BIN)/python bench/benchmarks.py runs/demo/targets/c5.1e+12
 
 # The viewer of evaluation records on 200,000 of them (--browser scrolls in Chromium too).
 bench-viewer: .venv/.dev

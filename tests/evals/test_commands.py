@@ -82,6 +82,10 @@ def test_two_ways_of_asking_are_compared(task: Path) -> None:
     (one,) = run("compare", "runs/evals/m5/choice_generate", "runs/evals/m5/choice_logprob")
     assert one["difference"]["mean"] == 0.0
     assert one["remarks"] == ["60 of 60 items were put with another prompt"]
+    # Of a part of the items both are asked the same ones.
+    run("eval", "m5", task, written, "--limit", 10, "--out", "few")
+    (one,) = run("compare", "few/choice_generate", "few/choice_logprob")
+    assert one["items"] == 10
 
 
 def test_limits_and_resume(task: Path) -> None:

@@ -1,10 +1,11 @@
-"""Verbs of examinations: eval, compare."""
+"""Verbs of examinations: eval, compare, categories."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -100,3 +101,42 @@ def compare(
         )
     found = adjusted([paired(*pair) for pair in pairs])
     emit([one.to_json() for one in found], as_json, lambda: show_comparisons(console, found))
+
+
+@app.command()
+def categories(
+    records: Annotated[
+        list[Path],
+        typer.Argument(help="Directories that `eval` wrote, or record files: a model each."),
+    ],
+    by: Annotated[
+        Literal["category", "task"],
+        typer.Option(help="What makes a row: an item's category (MGSM: language), or the task."),
+    ] = "category",
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only records of this task; may be given again.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Of table and figure.")] = "Score by category",
+    figure: Annotated[Path | None, typer.Option(help="Draw it: an .svg or .png file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Scores by category with intervals, models side by side: languages, kinds of question.
+
+    Where two record sets grade the same responses (a model and people), their agreement is shown.
+    """
+    from foresight.evals.categories import graders_agree, read_series
+    from foresight.report.category_figure import write_figure
+    from foresight.views.categories import show_categories
+
+    series = read_series(records, by, task or ())
+    agreements = graders_agree(series)
+    if figure is not None:
+        write_figure(series, title, figure)
+    value = {
+        "series": [one.to_json() for one in series],
+        "agreements": [
+            {"graders": [first, second], **asdict(found)} for first, second, found in agreements
+        ],
+        "figure": None if figure is None else str(figure),
+    }
+    emit(value, as_json, lambda: show_categories(console, series, agreements, title))

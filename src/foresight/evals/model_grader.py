@@ -45,6 +45,17 @@ class _Judge(Grader):
         self.model.generate(requests, done)
 
 
+_TRUE = ModelGraded(
+    name="true",
+    prompt="Question:\n{input}\n\nWhat is known to be true:\n{ideal}\n\nAnswer to be judged:\n"
+    "{completion}\n\nIs the answer right, and does everything in it agree with what is known?",
+    choices=("Yes", "No"),
+    points={"Yes": 1.0, "No": 0.0},
+    input_outputs={},
+    eval_type="cot_classify",
+)
+
+
 class ModelGrader(_Judge):
     """The judge makes one choice of a template, which has a score in [0, 1]. An answer that is
     none of them, or none at all, is a failed grader.
@@ -54,8 +65,9 @@ class ModelGrader(_Judge):
     """
 
     kind: Literal["model"] = "model"
-    template: Annotated[ModelGraded, SkipValidation] = Field(exclude=True)
-    """What it is asked. In YAML FILE, or FILE#NAME if the file has several."""
+    template: Annotated[ModelGraded, SkipValidation] = Field(default=_TRUE, exclude=True)
+    """What it is asked; default: whether the answer is right and agrees with the accepted answers
+    (or the reference) in `target`. In YAML FILE, or FILE#NAME if the file has several."""
     choice_scores: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """What each choice is worth, where the template does not say."""
 
@@ -73,7 +85,7 @@ class ModelGrader(_Judge):
         if missing:
             raise UserError(
                 f"item {item.id}: the template {name} asks for {', '.join(sorted(missing))}, "
-                f"which the item's `meta` does not have"
+                f"which the item's `target` or `meta` does not have"
             )
 
     @property
@@ -193,4 +205,5 @@ def _points(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> Verdic
 def _values(item: Item, output: str) -> dict[str, str]:
     ideal = item.choices[item.target] if isinstance(item.target, int) else "\n".join(item.target)
     meta = {key: value for key, value in item.meta.items() if isinstance(value, str)}
-    return meta | {"input": item.text, "completion": output, "ideal": ideal}
+    known = {"ideal": ideal} if ideal else {}
+    return meta | {"input": item.text, "completion": output} | known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from foresight.document import Image, Text
 from foresight.errors import UserError
+from foresight.evals.drop_f1 import DropF1
 from foresight.evals.graders import (
     ExactMatch,
     FunctionGrader,
@@ -22,6 +24,7 @@ from foresight.evals.graders import (
     RegexMatch,
     imported,
 )
+from foresight.evals.human_labels import HumanLabels, read_labels
 from foresight.evals.item import Item
 from foresight.evals.layout import LETTERS
 from foresight.evals.model_graded import ModelGraded, read_model_graded
@@ -29,13 +32,16 @@ from foresight.evals.model_grader import ModelGrader, RubricPoints
 from foresight.evals.protocols import PROTOCOLS, Protocol
 from foresight.evals.suites import SUITES, Suite
 from foresight.evals.suites.files import read_files, rows_of
+from foresight.evals.suites.hub import HUB, official_files
 from foresight.evals.task import Task
 from foresight.inference.open import open_model
 
 GRADERS: dict[str, type[Grader]] = {
+    "drop_f1": DropF1,
     "exact_match": ExactMatch,
     "function": FunctionGrader,
     "includes": Includes,
+    "labels": HumanLabels,
     "model": ModelGrader,
     "numeric": NumericAnswer,
     "regex": RegexMatch,
@@ -54,13 +60,13 @@ class TaskFile(BaseModel):
     suite: str = ""
     """A public set, `mmlu` or `mmlu:anatomy`."""
     path: str = ""
-    """Where its files are."""
+    """Where its files are, or hub:DATASET[:CONFIG]."""
     items: str = ""
     """JSONL of items: question (or parts: a list of {text} and {image: FILE}), choices, target
-    (index, letter or accepted answers), and optionally id, group, weight, meta."""
+    (index or letter, a list of them, or accepted answers), optionally id, group, weight, meta."""
     few_shot: str = ""
     """JSONL of solved examples, shown before every item (of their `meta.category`, if items have
-    one)."""
+    one), in place of the suite's own."""
     shots: Annotated[int, Field(ge=0)] | None = None
     """How many examples; default: as is usual for the suite, or all."""
     protocol: str | dict[str, Any] = ""
@@ -68,15 +74,14 @@ class TaskFile(BaseModel):
 
 
 def read_task(text: str) -> Task:
-    """`SUITE[:SUBSET]@PATH` (mmlu@DIR, mmlu:anatomy@DIR), a YAML file, or `module:function`, a
-    function without arguments that returns a Task.
+    """`SUITE[:SUBSET]@PATH` (mmlu@DIR, mmlu:anatomy@DIR, mmlu@hub:cais/mmlu:all), a YAML file, or
+    `module:function`, a function without arguments that returns a Task.
 
     Raises UserError naming file, line and field of what is wrong.
     """
     name, at, path = text.partition("@")
     if at and name.partition(":")[0] in SUITES:
-        suite, _, subset = name.partition(":")
-        return SUITES[suite](Path(path), subset).task(name.replace(":", "-"))
+        return _suite(name, path, Path()).task(name.replace(":", "-"))
     if Path(text).suffix in (".yaml", ".yml"):
         return _from_yaml(Path(text))
     if re.fullmatch(r"[\w.]+:\w+", text):
@@ -104,24 +109,37 @@ def _from_yaml(path: Path) -> Task:
         raise UserError(f"{path}: give either `suite` and `path`, or `items`")
     name = file.name or path.stem
     protocol = read_protocol(file.protocol, path) if file.protocol else None
-    if file.suite:
-        return _suite(file, path).task(name, protocol, file.shots)
-    if protocol is None:
-        raise UserError(f"{path}, field protocol: missing; expected one of {', '.join(PROTOCOLS)}")
     few_shot: dict[str, tuple[Item, ...]] = {}
     for item in read_items(path.parent / file.few_shot) if file.few_shot else ():
         category = str(item.meta.get("category", ""))
         few_shot[category] = (*few_shot.get(category, ()), item)[: file.shots]
+    if file.suite:
+        suite = _suite_of(file, path)
+        if few_shot:
+            shots = min(map(len, few_shot.values())) if file.shots is None else file.shots
+            return replace(suite, examples=few_shot).task(name, protocol, shots)
+        return suite.task(name, protocol, file.shots)
+    if protocol is None:
+        raise UserError(f"{path}, field protocol: missing; expected one of {', '.join(PROTOCOLS)}")
     return Task(name, read_items(path.parent / file.items), protocol, few_shot)
 
 
-def _suite(file: TaskFile, path: Path) -> Suite:
-    suite, _, subset = file.suite.partition(":")
+def _suite_of(file: TaskFile, path: Path) -> Suite:
+    suite = file.suite.partition(":")[0]
     if suite not in SUITES:
         raise UserError(f"{path}, field suite: {suite!r}; expected one of {', '.join(SUITES)}")
     if not file.path:
         raise UserError(f"{path}, field path: missing; where are the files of {suite}?")
-    return SUITES[suite](path.parent / file.path, subset)
+    return _suite(file.suite, file.path, path.parent)
+
+
+def _suite(name: str, where: str, folder: Path) -> Suite:
+    """SUITE[:SUBSET] from files (relative to the folder) or from the hub."""
+    suite, _, subset = name.partition(":")
+    if not where.startswith(HUB):
+        return SUITES[suite](folder / where, subset)
+    with official_files(suite, where.removeprefix(HUB)) as files:
+        return SUITES[suite](files, subset)
 
 
 def read_protocol(value: str | dict[str, Any], path: Path) -> Protocol:
@@ -145,6 +163,8 @@ def _grader(value: Any, path: Path) -> Grader:
     model = _kind(GRADERS, settings, where)
     if isinstance(settings.get("model"), str):
         settings["model"] = open_model(settings["model"])
+    if isinstance(settings.get("labels"), str):
+        settings["labels"] = read_labels(path.parent / settings["labels"])
     if isinstance(settings.get("template"), str):
         settings["template"] = _template(path.parent, settings["template"])
     grader: Grader = _checked(model, settings, where)
@@ -251,19 +271,29 @@ def _parts(where: str, row: Mapping[str, Any], folder: Path) -> tuple[Text | Ima
 
 
 def _target(where: str, value: Any, choices: tuple[str, ...]) -> int | tuple[str, ...]:
-    """Index or letter of a choice; or accepted answers."""
+    """Index of a choice; texts of several; or accepted answers."""
     if value is None:
         return ()
+    if choices and isinstance(value, list):
+        places = [_choice(where, one, choices) for one in value]
+        if not all(0 <= at < len(choices) for at in places):
+            raise UserError(f"{where}, field target: {value!r}; there are {len(choices)} choices")
+        return tuple(choices[at] for at in places)
     if choices:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, str) and len(value) == 1 and value in LETTERS[: len(choices)]:
-            return LETTERS.index(value)
-        raise UserError(
-            f"{where}, field target: {value!r}; expected the index (from 0) or the letter of one "
-            f"of {len(choices)} choices"
-        )
+        return _choice(where, value, choices)
     answers = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in answers):
         raise UserError(f"{where}, field target: {value!r}; expected an answer or a list of them")
     return tuple(str(one) for one in answers)
+
+
+def _choice(where: str, value: Any, choices: tuple[str, ...]) -> int:
+    """Index of what is named by index or letter; one that is out of range is the item's to tell."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and len(value) == 1 and value in LETTERS[: len(choices)]:
+        return LETTERS.index(value)
+    raise UserError(
+        f"{where}, field target: {value!r}; expected the index (from 0) or the letter of one of "
+        f"{len(choices)} choices, or a list of them"
+    )

@@ -180,14 +180,34 @@ def _categories(scored: Sequence[Record]) -> dict[str, tuple[float, int]]:
 
 def disagreement(first: Sequence[Record], second: Sequence[Record]) -> str:
     """A warning if the scores of one task by log-probability and by generation are further apart
-    than chance (paired, 5 %); "" if they are not. See `compare`."""
+    than chance (paired, 5 %), with what may explain it; "" if they are not, or if fewer than two
+    items have both scores. See `compare`."""
     from foresight.evals.compare import compare
 
+    sides = [{one.item for one in some if one.score is not None} for some in (first, second)]
+    if len(sides[0] & sides[1]) < 2:
+        return ""
     found = compare(first, second)
     if found.permutation_p >= 0.05:
         return ""
-    return (
+    return "; ".join((
         f"{first[0].task} and {second[0].task}: {found.first.mean:.3f} and "
         f"{found.second.mean:.3f} on the same {found.items} items (p = {found.permutation_p:.2g}): "
-        f"the score depends on how the question is put"
-    )
+        f"the score depends on how the question is put",
+        *_habits(first),
+        *_habits(second),
+    ))  # fmt: skip
+
+
+def _habits(records: Sequence[Record]) -> list[str]:
+    """What shares of answers are unreadable, cut, or one and the same letter."""
+    n, task = len(records), records[0].task
+    letters = Counter(one.answer for one in records if one.answer)
+    letter, most = max(letters.items(), key=lambda pair: pair[1], default=("", 0))
+    shares = {
+        "name no option": sum(one.reason is Reason.INVALID_FORMAT for one in records) / n,
+        "were cut": sum(one.details.get("finish") == "length" for one in records) / n,
+        f"are {letter}": most / n if most > n / 2 else 0.0,
+    }
+    return [f"{share:.0%} of the answers to {task} {what}" for what, share in shares.items()
+            if share >= 0.05]  # fmt: skip

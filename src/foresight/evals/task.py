@@ -82,13 +82,13 @@ class Task:
         return digest.hexdigest()
 
     def chosen(self, limit: int | None) -> Sequence[Item]:
-        """All items, or `limit` drawn by the task's hash: the same for every model, and more of
-        them contain the fewer."""
+        """All items, or `limit` drawn by their ids: the same for every model and every way of
+        asking, so that they pair, and more of them contain the fewer."""
         if limit is None or limit >= len(self.items):
             return self.items
         if limit < 1:
             raise UserError(f"limit {limit}: must be 1 or more")
-        drawn = sorted(self.items, key=lambda item: sha256_text(f"{self.hash}/{item.id}"))[:limit]
+        drawn = sorted(self.items, key=lambda item: sha256_text(item.id))[:limit]
         names = {item.id for item in drawn}
         return [item for item in self.items if item.id in names]
 

@@ -65,8 +65,9 @@ class Engine:
 
     `batch`: sequences at a time at most; `memory_bytes`: bound of keys and values, which lowers
     `batch` if need be (UserError if not one sequence of the model's context fits);
-    `read_tokens`: prompt tokens a step, about; `keep_end`: of a text that is too long the
-    beginning is dropped, as lm-evaluation-harness does, instead of a UserError.
+    `read_tokens`: prompt tokens a step, about; `keep_end`: of a text that is too long for
+    itself and what is to follow (of an answer, up to half of the context) the beginning is dropped,
+    as lm-evaluation-harness does, instead of a UserError.
     """
 
     def __init__(
@@ -133,7 +134,9 @@ class Engine:
             )
             prompt = self._fit(prompt, max(map(len, tails)))
             return [ScoreRow(prompt, group) for group in pack_tails(len(prompt), tails, context)]
-        prompt = self._fit(encode_prompt(request.prompt, self.tokenizer, patch), 1)
+        # A prompt that is cut anyway leaves room for the answer, up to half of the context.
+        beyond = max(min(request.sampling.max_tokens, context // 2), 1) if self.keep_end else 1
+        prompt = self._fit(encode_prompt(request.prompt, self.tokenizer, patch), beyond)
         return [
             GenerateRow(prompt, request.sampling, sample, self.tokenizer, context)
             for sample in range(request.n)

@@ -59,14 +59,15 @@ def running(console: Console, name: str) -> Iterator[Callable[[Progress], None]]
 
 def warnings(tasks: Sequence[Task], records: Sequence[Sequence[Record]]) -> list[str]:
     """Where tasks ask the same questions by log-probability and by generation, and the scores
-    disagree."""
+    disagree. Few-shot examples may take some questions from one of them."""
+    asked = [{(item.id, item.text, item.choices) for item in task.items} for task in tasks]
     told = []
     for at, (task, rows) in enumerate(zip(tasks, records, strict=True)):
-        for other, others in zip(tasks[at + 1 :], records[at + 1 :], strict=True):
-            ways = {type(one.protocol).__name__ for one in (task, other)}
-            same = {item.id for item in task.items} == {item.id for item in other.items}
-            if same and ways == {"ChoiceLogprob", "ChoiceGenerate"}:
-                told.append(disagreement(rows, others))
+        for other in range(at + 1, len(tasks)):
+            ways = {type(one.protocol).__name__ for one in (task, tasks[other])}
+            same = 2 * len(asked[at] & asked[other]) > len(asked[at])
+            if ways == {"ChoiceLogprob", "ChoiceGenerate"} and same:
+                told.append(disagreement(rows, records[other]))
     return [one for one in told if one]
 
 

@@ -21,8 +21,8 @@ from foresight.views import _table
 
 
 @contextmanager
-def asking(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the runs that suites are put to."""
+def asking(console: Console, what: str = "runs asked") -> Iterator[Callable[[int, int], None]]:
+    """A bar over what is asked: by default the runs that suites are put to."""
     bars = Progress(
         TextColumn("  {task.description}"),
         BarColumn(),
@@ -31,7 +31,7 @@ def asking(console: Console) -> Iterator[Callable[[int, int], None]]:
         console=console,
         transient=True,
     )
-    bar = bars.add_task("runs asked", total=None)
+    bar = bars.add_task(what, total=None)
 
     def watch(done: int, total: int) -> None:
         bars.update(bar, completed=done, total=total)

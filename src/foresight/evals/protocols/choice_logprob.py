@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from foresight.document import Text
+from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout, letters, prompt_text
 from foresight.evals.protocols.protocol import Answer, Attempt, Emit, Protocol, needs_choices
 from foresight.evals.record import Reason
+from foresight.evals.summary import softmax
 from foresight.inference.language_model import LanguageModel, Score, ScoreRequest
 
 
@@ -20,22 +22,35 @@ class ChoiceLogprob(Protocol):
     Scores of an option with log-probability L: `plain` L; `per_token` L / tokens; `per_byte` L /
     UTF-8 bytes of the option without what stands before it (Gao et al., lm-evaluation-harness:
     acc_bytes); `domain_conditional` L minus the log-probability behind `domain` alone (Holtzman et
-    al. 2021, PMI_DC). Records keep L itself as `choice_logprobs`; the others are in
-    `details.scores`, the picks of all of them in `details.picks`.
+    al. 2021, PMI_DC); `suffix` the log-probability of `meta["suffix"]`, with which every option
+    ends, behind the rest of the option (Trinh and Le 2018, partial scoring). Records keep L itself
+    as `choice_logprobs`; the others are in `details.scores`, the picks of all in `details.picks`.
+
+    Where `target` lists the texts of several right options, the score is the share of probability
+    on them (softmax of the scores; Lin et al. 2022, MC2).
     """
 
     kind: Literal["choice_logprob"] = "choice_logprob"
     batch: ClassVar[int] = 2048
 
     layout: Layout = Layout(question="{question}\n{options}Answer:")
-    normalise: Literal["plain", "per_token", "per_byte", "domain_conditional"] = "plain"
+    normalise: Literal["plain", "per_token", "per_byte", "domain_conditional", "suffix"] = "plain"
     """Which score picks the answer."""
     domain: str = "Answer:"
     """The premise of `domain_conditional`."""
 
     def check(self, item: Item) -> None:
-        needs_choices(item)
         letters(item)
+        if isinstance(item.target, int) or not (item.target and item.choices):
+            needs_choices(item)
+        elif not set(item.target) < set(item.choices):
+            raise UserError(
+                f"item {item.id}: `target` must list the texts of some of the `choices`, not of all"
+            )
+        suffix = str(item.meta.get("suffix", ""))
+        ends = all(one.endswith(suffix) and one != suffix for one in item.choices)
+        if self.normalise == "suffix" and not (suffix and ends):
+            raise UserError(f"item {item.id}: every choice must end with `meta.suffix`")
 
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         prompts = [self.prompt(one) for one in attempts]
@@ -43,25 +58,35 @@ class ChoiceLogprob(Protocol):
             tuple(self.layout.continuation(one.item, at) for at in range(len(one.item.choices)))
             for one in attempts
         ]
-        requests = [ScoreRequest(*pair) for pair in zip(prompts, written, strict=True)]
-        if self.normalise != "domain_conditional":
+        requests = [
+            ScoreRequest(prompt, some + self._bare(one, some))
+            for one, prompt, some in zip(attempts, prompts, written, strict=True)
+        ]
+        conditional = self.normalise == "domain_conditional"
+        premises = self._premises(written, model) if conditional else {}
 
-            def done(at: int, scores: tuple[Score, ...]) -> None:
-                emit(at, self._answer(attempts[at], prompt_text(prompts[at]), scores))
+        def done(at: int, scores: tuple[Score, ...]) -> None:
+            n = len(written[at])
+            priors = [premises[one] for one in written[at]] if conditional else scores[n:]
+            text = prompt_text(prompts[at])
+            emit(at, self._answer(attempts[at], text, scores[:n], priors))
 
-            model.score(requests, done)
-            return
-        # The premise is the same for all: options that occur often (letters) are asked once.
+        model.score(requests, done)
+
+    def _bare(self, attempt: Attempt, written: tuple[str, ...]) -> tuple[str, ...]:
+        """For `suffix`, the options without it, scored beside them in one reading of the prompt."""
+        if self.normalise != "suffix":
+            return ()
+        return tuple(one.removesuffix(attempt.item.meta["suffix"]) for one in written)
+
+    def _premises(
+        self, written: Sequence[tuple[str, ...]], model: LanguageModel
+    ) -> dict[str, Score]:
+        """Options behind the premise alone; those that occur often (letters) are asked once."""
         options = list(dict.fromkeys(option for some in written for option in some))
         premise = (Text(self.domain),)
         alone = model.score([ScoreRequest(premise, (option,)) for option in options])
-        prior = {option: one for option, (one,) in zip(options, alone, strict=True)}
-
-        def done_conditional(at: int, scores: tuple[Score, ...]) -> None:
-            priors = [prior[option] for option in written[at]]
-            emit(at, self._answer(attempts[at], prompt_text(prompts[at]), scores, priors))
-
-        model.score(requests, done_conditional)
+        return {option: one for option, (one,) in zip(options, alone, strict=True)}
 
     def _answer(
         self,
@@ -83,7 +108,7 @@ class ChoiceLogprob(Protocol):
             values["per_token"] = _ratio(values["plain"], counts)
             values["per_byte"] = _ratio(values["plain"], sizes)
         if priors:
-            values["domain_conditional"] = [
+            values[self.normalise] = [
                 one.logprob - prior.logprob for one, prior in zip(scores, priors, strict=True)
             ]
         # Letters are one token and one byte each: all lengths are equal.
@@ -96,11 +121,18 @@ class ChoiceLogprob(Protocol):
             prompt=prompt,
             output="",
             answer=letters(item)[picks[used]],
-            score=float(picks[used] == item.target),
+            score=_score(item, picks[used], values[used]),
             choice_logprobs=tuple(values["plain"]),
             tokens=sum(len(one.token_logprobs) for one in scores),
             details=details,
         )
+
+
+def _score(item: Item, pick: int, values: Sequence[float]) -> float:
+    if isinstance(item.target, int):
+        return float(pick == item.target)
+    shares = zip(item.choices, softmax(values), strict=True)
+    return min(math.fsum(share for choice, share in shares if choice in item.target), 1.0)
 
 
 def _ratio(values: Sequence[float], by: Sequence[int]) -> list[float]:

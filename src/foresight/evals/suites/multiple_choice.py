@@ -1,7 +1,8 @@
-"""Multiple-choice sets: MMLU, ARC, HellaSwag, TruthfulQA, AGIEval.
+"""Multiple-choice sets: MMLU, ARC, HellaSwag, WinoGrande, AGIEval.
 
-MMLU, ARC and AGIEval show all options and score the letters, as the GPT-4 report does; HellaSwag
-and TruthfulQA score the texts themselves, which small models can already do.
+All options are shown and the letters are scored, as in the GPT-4 report; but HellaSwag's endings
+are scored themselves, which small models can already do (`protocol: choice_logprob` in a task file
+asks for letters there, too).
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ def mmlu(path: Path, subset: str) -> Suite:
         question=LETTER,
     )
     return Suite(tuple(items), ChoiceLogprob(layout=layout), dev, shots=5)
+
+
+def mmlu_language(path: Path, subset: str) -> Suite:
+    """MMLU as the GPT-4 report puts it in other languages (appendix F), in English: another
+    instruction, 3-shot. What `translate` translates."""
+    layout = Layout(
+        instruction="A highly knowledgeable and intelligent artificial intelligence model answers "
+        "multiple-choice questions about {category}\n\n",
+        question="{question}\n\n{options}Answer:",
+        option="{letter}) {choice}\n\n",
+    )
+    return replace(mmlu(path, subset), protocol=ChoiceLogprob(layout=layout), shots=3)
 
 
 def _mmlu_item(name: str, subject: str, at: int, row: list[str]) -> Item:
@@ -97,25 +110,32 @@ def _arc_item(where: str, row: dict[str, Any]) -> Item:
 
 
 def hellaswag(path: Path, subset: str) -> Suite:
-    """Zellers et al. 2019: rows of `hellaswag*.jsonl`; the first ten are examples and no items.
-    Endings by log-probability per byte."""
-    _no_subset("hellaswag", subset)
-    items = []
+    """Zellers et al. 2019: rows of `hellaswag*.jsonl`, 10 examples from `hellaswag_train*.jsonl`,
+    else the set's own first ten; the test file has no labels. Endings by log-probability per byte.
+    """
+    no_subset("hellaswag", subset)
+    items: dict[bool, tuple[Item, ...]] = {False: (), True: ()}
     for file, text in read_files(path, "hellaswag*.jsonl").items():
+        if file.startswith("hellaswag_test"):
+            continue
         fields = ("ind", "activity_label", "ctx_a", "ctx_b", "endings", "label")
-        for where, row in rows_of(file, text, *fields):
-            context = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
-            try:
-                items.append(Item(
-                    id=str(row["ind"]),
-                    parts=(Text(_wikihow(context)),),
-                    choices=tuple(_wikihow(ending) for ending in row["endings"]),
-                    target=int(row["label"]),
-                ))  # fmt: skip
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{where}: {error}") from None
+        rows = tuple(_hellaswag_item(where, row) for where, row in rows_of(file, text, *fields))
+        items[file.startswith("hellaswag_train")] += rows
     protocol = ChoiceLogprob(layout=TEXT, normalise="per_byte")
-    return Suite(tuple(items[10:]), protocol, {"": tuple(items[:10])}, shots=10)
+    return Suite(items[False], protocol, {"": items[True]}, shots=10)
+
+
+def _hellaswag_item(where: str, row: dict[str, Any]) -> Item:
+    context = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
+    try:
+        return Item(
+            id=str(row["ind"]),
+            parts=(Text(_wikihow(context)),),
+            choices=tuple(_wikihow(ending) for ending in row["endings"]),
+            target=int(row["label"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _wikihow(text: str) -> str:
@@ -124,25 +144,45 @@ def _wikihow(text: str) -> str:
     return " ".join(text.split())
 
 
-def truthfulqa(path: Path, subset: str) -> Suite:
-    """Lin et al. 2022, MC1 of `mc_task.json`; zero-shot. The right answer stands first in the file:
-    here choices are in an order of their own, so that ties do not go to the truth."""
-    _no_subset("truthfulqa", subset)
-    items = []
-    for file, text in read_files(path, "mc_task.json").items():
-        try:
-            for at, row in enumerate(json.loads(text)):
-                answers = sorted(
-                    row["mc1_targets"], key=lambda one: hashlib.sha256(one.encode()).digest()
-                )
-                right = [row["mc1_targets"][one] for one in answers].index(1)
-                items.append(Item(str(at), (Text(row["question"]),), tuple(answers), right))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"{path}, {file}: expected a list of question and mc1_targets ({error!r})"
-            ) from None
-    layout = Layout(question="Q: {question}\nA:", answers="choice")
-    return Suite(tuple(items), ChoiceLogprob(layout=layout))
+def winogrande(path: Path, subset: str) -> Suite:
+    """Sakaguchi et al. 2020: `dev.jsonl`, 5 examples from the first of `train_*.jsonl`, else the
+    set's own. Both options are shown and the letter is scored, as the GPT-4 report does; `subset`
+    partial: the text behind the blank is scored with each option before it (Trinh and Le 2018).
+    Twins, two sentences that differ in a word (qID NAME-1, NAME-2), are one group."""
+    if subset not in ("", "partial"):
+        raise UserError(f"winogrande has no subset {subset!r}; expected partial, or none")
+    make = _partial_item if subset else _winogrande_item
+    files = read_files(path, "dev.jsonl", "train_*.jsonl")
+    fields = ("sentence", "option1", "option2", "answer")
+    read = {
+        file: tuple(
+            make(where, f"{file.removesuffix('.jsonl')}/{at}", row)
+            for at, (where, row) in enumerate(rows_of(file, text, *fields))
+        )
+        for file, text in files.items()
+    }
+    if "dev.jsonl" not in read:
+        raise UserError(f"{path}: holds no dev.jsonl")
+    items = read.pop("dev.jsonl")
+    protocol = ChoiceLogprob(layout=Layout(question=LETTER))
+    if subset:
+        layout = Layout(answers="choice", answer="{answer}")
+        protocol = ChoiceLogprob(layout=layout, normalise="suffix")
+    return Suite(items, protocol, {"": next(iter(read.values()), ())}, shots=5)
+
+
+def _winogrande_item(where: str, name: str, row: dict[str, Any]) -> Item:
+    if row["answer"] not in ("1", "2") or row["sentence"].count("_") != 1:
+        raise UserError(f"{where}: expected one '_' in sentence and answer '1' or '2'")
+    options, twins = (row["option1"], row["option2"]), str(row.get("qID", "")).rpartition("-")[0]
+    return Item(name, (Text(row["sentence"]),), options, int(row["answer"]) - 1, twins)
+
+
+def _partial_item(where: str, name: str, row: dict[str, Any]) -> Item:
+    item = _winogrande_item(where, name, row)
+    before, _, suffix = item.text.partition("_")
+    choices = tuple(option + suffix for option in item.choices)
+    return replace(item, parts=(Text(before),), choices=choices, meta={"suffix": suffix})
 
 
 def agieval(path: Path, subset: str) -> Suite:
@@ -172,6 +212,7 @@ def _agieval_item(where: str, name: str, exam: str, row: dict[str, Any], label: 
     return Item(name, (Text(text.strip()),), choices, target, group, meta={"category": exam})
 
 
-def _no_subset(name: str, subset: str) -> None:
+def no_subset(name: str, subset: str) -> None:
+    """Raises UserError if one is named."""
     if subset:
         raise UserError(f"{name} has no subset {subset!r}")

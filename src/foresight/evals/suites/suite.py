@@ -13,23 +13,45 @@ from foresight.evals.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Suite:
-    """`examples` by category ("" for all) can serve as few-shot examples; `shots` are usual."""
+    """`examples` by category ("" for all) can serve as few-shot examples; `shots` are usual.
+
+    A set without examples lends its own first questions, one of a group (of each category where
+    `own_by_category`); they, and whatever shares a group with them, are then not asked.
+    """
 
     items: tuple[Item, ...]
     protocol: Protocol
     examples: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     shots: int = 0
+    own_by_category: bool = False
 
     def task(self, name: str, protocol: Protocol | None = None, shots: int | None = None) -> Task:
         """The first `shots` examples before every item. Raises UserError if there are fewer."""
         shots = self.shots if shots is None else shots
-        for category, some in self.examples.items():
+        examples, items = self.examples, self.items
+        if shots and not any(examples.values()):
+            examples = self._lent(shots)
+            used = {_cluster(one) for some in examples.values() for one in some}
+            items = tuple(item for item in items if _cluster(item) not in used)
+        for category, some in examples.items():
             if len(some) < shots:
                 raise UserError(
                     f"task {name}: {shots} examples wanted, {len(some)} there"
                     + (f" for {category}" if category else "")
                 )
-        if shots and not self.examples:
-            raise UserError(f"task {name}: {shots} examples wanted, the set has none")
-        few_shot = {category: some[:shots] for category, some in self.examples.items()}
-        return Task(name, self.items, protocol or self.protocol, few_shot if shots else {})
+        few_shot = {category: some[:shots] for category, some in examples.items()}
+        return Task(name, items, protocol or self.protocol, few_shot if shots else {})
+
+    def _lent(self, shots: int) -> dict[str, tuple[Item, ...]]:
+        """The first `shots` items of each category, no two of one group."""
+        lent: dict[str, dict[tuple[bool, str], Item]] = {}
+        for item in self.items:
+            category = str(item.meta.get("category", "")) if self.own_by_category else ""
+            some = lent.setdefault(category, {})
+            if len(some) < shots:
+                some.setdefault(_cluster(item), item)
+        return {category: tuple(some.values()) for category, some in lent.items()}
+
+
+def _cluster(item: Item) -> tuple[bool, str]:
+    return (True, item.group) if item.group else (False, item.id)
