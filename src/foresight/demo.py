@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from foresight.evals.exams.ladder import read_marks
 from foresight.experiment import Experiment
 from foresight.forecast import Reference, Report, TrainingLog, Watch, answer, verify
 from foresight.forecast.band import MIN_CURVES
@@ -21,6 +22,7 @@ from foresight.report.page import write_page
 from foresight.report.scoreboard import write_scoreboard
 from foresight.runs import Run, write_json
 from foresight.views import show_fit, show_forecasts, show_pictures, watching
+from foresight.views.exams import show_marks
 from foresight.views.suites import asking, show_suites
 from foresight.views.watch import show_look
 
@@ -86,6 +88,10 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         with clock.phase("suites put to the target"), asking(console) as asked:
             experiment.observe_suites(asked)
         show_suites(console, directory, recipe.ladder.suites)
+    if "library" in recipe.corpus.mixture and experiment.asked:
+        with clock.phase("the exam"), asking(console) as asked:
+            experiment.sit_exam(asked)
+        show_marks(console, read_marks(directory, [*experiment.asked, *experiment.targets]))
     with clock.phase("the targets against their predicted curves"):
         alarms = {
             run.path.name: _watched(run, console) for run in experiment.targets[: len(trained)]

@@ -19,6 +19,7 @@ import torch
 
 from foresight.data.corpus import Corpus
 from foresight.errors import UserError
+from foresight.evals.exams import ladder
 from foresight.evals.picture_questions import ask_about_pictures
 from foresight.evals.suite_forecast import (
     INVERSE,
@@ -311,6 +312,15 @@ class Experiment:
         _spread([*observed, *((answers_of_run, (here, run, _load)) for run in runs)], on_run)
         if runs:
             write_trend(here, runs)
+
+    def sit_exam(self, on_run: OnRun) -> None:
+        """Put the embedded exam's holdout half to the ladder, whose scores are its percentiles, and
+        to the trained targets; every run once."""
+        ladder.prepare(self.directory)
+        runs = [*self.asked, *self.targets[: self.recipe.ladder.trained_targets]]
+        here = self.directory
+        _spread([(ladder.examine, (here, run, _load)) for run in runs], on_run)
+        ladder.rank_among(here, self.asked)
 
     @property
     def evals_path(self) -> Path:

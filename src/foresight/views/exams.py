@@ -8,6 +8,7 @@ from rich.console import Console
 
 from foresight.evals.exams.exam import Exam
 from foresight.evals.exams.holdout import HoldoutRun
+from foresight.evals.exams.ladder import Mark
 from foresight.evals.exams.percentiles import Standing
 from foresight.evals.exams.published import SOURCE, Published, published
 from foresight.evals.exams.result import ExamResult, Score
@@ -27,8 +28,8 @@ def show_exams(console: Console, lines: Sequence[Line]) -> None:
         rows.append([
             exam.file.title,
             arm + (f" ({run.mark})" if run and run.mark else ""),
-            f"{one.value:g}",
-            f"{one.low:g} to {one.high:g}",
+            f"{one.value:.4g}",
+            f"{one.low:.4g} to {one.high:.4g}",
             _range(one.percentile),
             _clean(result),
             _beside(beside),
@@ -37,7 +38,7 @@ def show_exams(console: Console, lines: Sequence[Line]) -> None:
         if beside:
             told.append(f"GPT-4, GPT-3.5: {SOURCE}")
     header = [
-        "exam", "half", "score", "95 %", "percentile", "without contaminated", "GPT-4 / GPT-3.5",
+        "exam", "half", "score", "95 %", "percentile", "clean", "GPT-4 / GPT-3.5",
     ]  # fmt: skip
     _table(console, "Exams", header, rows)
     for line in dict.fromkeys(told):
@@ -60,7 +61,7 @@ def _clean(result: ExamResult) -> str:
     if result.contaminated is None:
         return "not checked"
     score: Score | None = result.clean
-    value = "none left" if score is None else f"{score.value:g}"
+    value = "none left" if score is None else f"{score.value:.4g}"
     return f"{value} ({result.contaminated} left out)"
 
 
@@ -88,3 +89,17 @@ def _notes(exam: Exam, arm: str, result: ExamResult) -> list[str]:
     if any(part.unscored for part in result.full.sections):
         told.append(f"{exam.name}: answers without a score are left out, not counted as wrong")
     return told
+
+
+def show_marks(console: Console, marks: Sequence[Mark]) -> None:
+    """The embedded exam along a ladder."""
+    rows = [[
+        one.run, one.arm + (f" ({one.mark})" if one.mark else ""),
+        f"{one.score:.1f} [{one.low:.1f}, {one.high:.1f}]", f"{one.chance:.1f}",
+        "" if one.percentile is None else f"{one.percentile[0]:.0f} - {one.percentile[1]:.0f}",
+        *(f"{100 * share:.0f} %" for share in one.sections.values()),
+    ] for one in marks]  # fmt: skip
+    if marks:
+        names = ["run", "half", "score [95 %]", "chance", "percentile", *marks[0].sections]
+        _table(console, "The exam on Python's library; percentiles among the ladder's models",
+               names, rows)  # fmt: skip

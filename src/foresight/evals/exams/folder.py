@@ -6,6 +6,7 @@ import io
 import json
 import platform
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,22 @@ def write_library_exam(folder: Path, seed: int = 0) -> None:
         "sections": sections,
         "scoring": {"method": "linear", "low": 0, "high": 100},
     })  # fmt: skip
+
+
+def add_percentiles(folder: Path, scores: Sequence[float], population: str) -> None:
+    """Percentile ranges among models with these scores, entered in the exam: the share below, and
+    the share not above."""
+    lines = ["score,lower,upper,population,date,source"]
+    for score in sorted(set(scores)):
+        below = sum(one < score for one in scores) / len(scores)
+        upto = sum(one <= score for one in scores) / len(scores)
+        today = datetime.now(UTC).date()
+        lines.append(
+            f"{score!r},{100 * below:.2f},{100 * upto:.2f},{population},{today},this experiment"
+        )
+    write_atomic(folder / "percentiles.csv", "\n".join([*lines, ""]).encode())
+    raw = yaml.safe_load((folder / "exam.yaml").read_text(encoding="utf-8"))
+    _write_yaml(folder, raw | {"percentiles": "percentiles.csv"})
 
 
 def _half(key: str) -> Half:

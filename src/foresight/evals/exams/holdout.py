@@ -14,6 +14,8 @@ from foresight.evals.interop.lines import read_lines
 from foresight.evals.journal import Journal
 from foresight.runs import locked, read_json, sha256_text, write_json
 
+_FIELDS = {"exam", "arm", "model", "run", "method"}
+
 
 @dataclass(frozen=True)
 class HoldoutRun:
@@ -38,13 +40,14 @@ def open_holdout(sheet: Paper, model: str, out_dir: Path, ledger: Path) -> Holdo
     Every line of the ledger carries the hash of the line before. Raises UserError naming the line
     of a ledger that was edited.
     """
-    with locked(ledger.parent):
+    with locked(ledger.parent, wait=True):
         lines = _lines(ledger)
         token = _token(out_dir)
-        same = {"exam": sheet.exam.name, "exam_sha256": sheet.exam.sha256, "model": model}
-        known = [one for one in lines if one["exam"] == sheet.exam.name and one["model"] == model]
+        same = {"exam": sheet.exam.name, "arm": sheet.name, "model": model}
+        known = [one for one in lines if {name: one[name] for name in same} == same]
         if token not in [one["run"] for one in known]:
             entry = same | {
+                "exam_sha256": sheet.exam.sha256,
                 "method": sheet.method,
                 "run": token,
                 "begun_utc": datetime.now(UTC).isoformat(),
@@ -73,7 +76,7 @@ def _lines(ledger: Path) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for where, line in read_lines(ledger):
         previous = _hash(found[-1]) if found else ""
-        if line.get("previous") != previous or not {"exam", "model", "run", "method"} <= set(line):
+        if line.get("previous") != previous or not set(line) >= _FIELDS:
             raise UserError(f"{where}: the ledger of holdout runs was edited before this line")
         found.append(line)
     return found
