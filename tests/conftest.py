@@ -13,6 +13,7 @@ os.environ |= {"COLUMNS": "200", "NO_COLOR": "1"}
 
 import pytest
 import torch
+from hypothesis import settings
 
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe
@@ -25,6 +26,9 @@ SHARED = ROOT.parent / "shared" / "data"
 # threads that wait for each other at every operation can take a hundred times as long. So it is
 # with numpy: the tests of the forecaster take half a minute, or ten with a job beside them.
 torch.set_num_threads(1)
+# A slow machine is no reason to fail.
+settings.register_profile("foresight", deadline=None)
+settings.load_profile("foresight")
 
 
 @pytest.fixture(scope="session")

@@ -10,18 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import brentq
 
 from foresight.errors import UserError
 from foresight.evals.interop.lines import read_lines
 
 LOWEST, HIGHEST = -4000.0, 8000.0
-_SETTLED = 0.5
+_GRID = np.arange(LOWEST, HIGHEST + 1, 4.0)
+_SETTLED = 0.01
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,18 @@ class Contest:
         others = np.asarray(self.solved)
         return 1.0 + float((others > solved).sum()) + 0.5 * float((others == solved).sum())
 
+    @cached_property
+    def _seeds(self) -> NDArray[np.float64]:
+        return np.array([self.seed(rating) for rating in _GRID])
+
     def rating_at(self, seed: float) -> float:
-        """The rating whose seed this is."""
-        span = (self.seed(HIGHEST) - seed, self.seed(LOWEST) - seed)
-        if span[0] >= 0:
-            return HIGHEST
-        if span[1] <= 0:
-            return LOWEST
-        return float(brentq(lambda rating: self.seed(rating) - seed, LOWEST, HIGHEST, xtol=1e-6))
+        """The rating whose seed this is, to a hundredth of a point."""
+        return float(np.interp(-seed, -self._seeds, _GRID))
+
+    def moved(self, rating: float, rank: float) -> float:
+        """Where a contest that ends on this rank moves the rating."""
+        seed = float(np.interp(rating, _GRID, self._seeds))
+        return (rating + self.rating_at(math.sqrt(seed * rank))) / 2
 
 
 class Elo(BaseModel):
@@ -90,13 +96,9 @@ def equilibrium(contests: Sequence[Contest], ranks: Sequence[float]) -> float:
     """
     rating = 0.0
     while True:
-        moves = [
-            (one.rating_at(math.sqrt(one.seed(rating) * rank)) - rating) / 2
-            for one, rank in zip(contests, ranks, strict=True)
-        ]
-        step = float(np.mean(moves))
-        rating = min(max(rating + step, LOWEST), HIGHEST)
-        if abs(step) < _SETTLED / 100 or rating in (LOWEST, HIGHEST):
+        moved = [one.moved(rating, rank) for one, rank in zip(contests, ranks, strict=True)]
+        before, rating = rating, float(np.mean(moved))
+        if abs(rating - before) < _SETTLED:
             return rating
 
 
