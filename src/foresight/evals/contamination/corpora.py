@@ -24,9 +24,9 @@ from foresight.runs import read_json
 
 Kind = Literal["text", "jsonl", "parquet", "shard"]
 UNIT_BYTES = 64 << 20
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 4 << 20
 """A longer document is scanned in pieces that overlap."""
-_WORD_BYTES = 4096
+_BUFFER_BYTES = 1 << 20
 STDIN = "-"
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _KINDS: dict[str, Kind] = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
@@ -56,7 +56,7 @@ class Unit:
 
     def pieces(self, reach: int) -> Iterator[Piece]:
         """The unit's documents, empty ones too. Two pieces of a long one overlap by `reach`
-        letters and begin and end between words, unless `PIECE_BYTES` hold fewer.
+        letters and begin and end between words, unless `PIECE_BYTES` hold fewer of either.
 
         Raises UserError naming file, line and field of what is no document.
         """
@@ -76,23 +76,26 @@ def _pieces(document: int, chunks: Iterator[bytes], reach: int) -> Iterator[Piec
     start, held, chunk = 0, b"", next(chunks, b"")
     while following := next(chunks, b""):
         text = held + without_zero(decoder.decode(chunk).encode())
-        letters = spaced(text, False)
-        end = letters.rfind(b" ") + 1 or len(text)
-        again = _again(text, letters[:end], reach)
+        end, again = _cut(text, reach)
         yield Piece(document, start, text[:end])
         start, held, chunk = start + len(text[:again].decode()), text[again:], following
     yield Piece(document, start, held + without_zero(decoder.decode(chunk, True).encode()))
 
 
-def _again(text: bytes, letters: bytes, reach: int) -> int:
-    """Where to begin once more so that `reach` letters of what ends here come again."""
-    kept = np.flatnonzero(np.frombuffer(letters, np.uint8) != ord(" "))
-    start = int(kept[-reach]) if len(kept) > reach else 0
-    if word := letters.rfind(b" ", max(0, start - _WORD_BYTES), start) + 1:
-        start = word
-    while start and text[start] & 0xC0 == 0x80:  # inside a character
-        start -= 1
-    return start if len(letters) - start <= PIECE_BYTES else len(letters)
+def _cut(text: bytes, reach: int) -> tuple[int, int]:
+    """Where a piece ends, and where the next begins so that `reach` letters of it come again."""
+    size = 64 * reach
+    while size <= PIECE_BYTES:
+        begin = max(0, len(text) - size)
+        while begin and text[begin] & 0xC0 == 0x80:  # inside a character
+            begin -= 1
+        letters = spaced(text[begin:], False)
+        end = letters.rfind(b" ") + 1
+        kept = np.flatnonzero(np.frombuffer(letters[:end], np.uint8) != ord(" "))
+        if len(kept) >= reach and (word := letters.rfind(b" ", 0, kept[-reach]) + 1):
+            return begin + end, begin + word
+        size *= 8
+    return len(text), len(text)
 
 
 def units_of(paths: Iterable[str], field: str, kind: Kind | None) -> list[Unit]:
@@ -221,7 +224,7 @@ def _jsonl(unit: Unit) -> Iterator[bytes]:
                 return
             at += len(line)
             try:
-                text = _field(json.loads(line), path) if line.strip() else ""
+                text = _field(json.loads(line.decode()), path) if line.strip() else ""
             except ValueError as error:
                 where = f"{name}, line {_lines_before(unit) + number + 1}"
                 raise UserError(f"{where}: {error}") from None
@@ -318,9 +321,9 @@ def _opened(name: str) -> BinaryIO:
             return open(0, "rb", closefd=False)
         codec = _COMPRESSED.get(Path(name).suffix)
         if codec is None:
-            return open(name, "rb")
+            return open(name, "rb", buffering=_BUFFER_BYTES)
         import pyarrow
 
-        return io.BufferedReader(pyarrow.input_stream(name, compression=codec), PIECE_BYTES >> 4)
+        return io.BufferedReader(pyarrow.input_stream(name, compression=codec), _BUFFER_BYTES)
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error})") from None

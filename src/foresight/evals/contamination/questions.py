@@ -80,19 +80,17 @@ def normalised(text: str, fold: bool) -> str:
 
 
 def draw(question: Question, settings: Settings) -> list[str]:
-    """The substrings of a question, without repetitions: `substrings` of them of `length`, or the
-    whole if it is not longer; none if it is shorter than `shortest`.
-
-    Where they begin depends on the seed, the task and the item alone.
+    """The substrings of a question, without repetitions: `substrings` of them of `length` that
+    begin at different places, or the whole if it is not longer; none if it is shorter than
+    `shortest`. Where they begin depends on the seed, the task and the item alone.
     """
     text = normalised(question.text, settings.fold)
     if len(text) <= settings.length:
         return [text] if len(text) >= settings.shortest else []
     key = f"{settings.seed}/{question.task}/{question.id}"
     random_ = random.Random(hashlib.sha256(key.encode()).digest())
-    starts = [
-        random_.randrange(len(text) - settings.length + 1) for _ in range(settings.substrings)
-    ]
+    begins = range(len(text) - settings.length + 1)
+    starts = random_.sample(begins, min(settings.substrings, len(begins)))
     return list(dict.fromkeys(text[start : start + settings.length] for start in starts))
 
 

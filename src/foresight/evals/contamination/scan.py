@@ -19,7 +19,7 @@ Indices = NDArray[np.intp]
 
 PADDING = bytes(16)
 """Follows a text, so that the words at its end can be loaded."""
-_LEVELS = ((8, 5), (12, 8), (20, 12), (32, 16), (50, 16), (100, 16))
+_LEVELS = ((8, 5), (16, 9), (30, 12), (50, 16))
 """Shortest substring of a level in bytes, and q. Short substrings are few but need a lookup at
 every few bytes; a small table for them, which stays in the cache, makes up for it."""
 _POSITIONS = 1 << 15
@@ -34,11 +34,13 @@ class HashTable:
     pass; then a binary search. `ROOM` bits for each hash let one in sixteen pass.
     """
 
-    ROOM = 16
+    ROOM = 64
 
     def __init__(self, hashes: Words) -> None:
         self._order = np.argsort(hashes, kind="stable")
         self._sorted = hashes[self._order]
+        # One more, so that the place after the last can be looked at.
+        self._ends = np.append(self._sorted, ~self._sorted[-1:])
         bits = min(max((self.ROOM * len(hashes)).bit_length(), 10), 24)
         self._shift = np.uint64(64 - bits)
         self._occurs = np.zeros(1 << bits, bool)
@@ -49,10 +51,10 @@ class HashTable:
         the order of the former."""
         # Signed indices are taken as they are; unsigned ones would be converted first.
         some = np.flatnonzero(self._occurs[(hashes >> self._shift).view(np.int64)])
-        first = np.searchsorted(self._sorted, hashes[some], "left")
+        first = np.searchsorted(self._sorted, hashes[some])
+        equal = self._ends[first] == hashes[some]
+        some, first = some[equal], first[equal]
         counts = np.searchsorted(self._sorted, hashes[some], "right") - first
-        if not counts.any():
-            return np.zeros(0, np.intp), np.zeros(0, np.intp)
         rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(some, counts), self._order[np.repeat(first, counts) + rank]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,10 +48,10 @@ class Scanner:
             for one in plan.questions
         ]
         self.substrings = list(numbers)
-        self._index = SubstringIndex([text.encode() for text in numbers])
+        self.index = SubstringIndex([text.encode() for text in numbers])
         self.grams = GramIndex(texts, settings.ngram) if settings.ngram else None
         self.near = NearIndex(texts, SHINGLE_WORDS, settings.near) if settings.near else None
-        reaching = [*self._index.patterns, *(self.grams.texts if self.grams else ())]
+        reaching = [*self.index.patterns, *(self.grams.texts if self.grams else ())]
         # A near-duplicate is at most as much longer than the question as it differs from it.
         reaching += [text.encode(errors="replace") * 2 for text in texts if self.near]
         self.reach = max(map(len, reaching), default=0)
@@ -83,26 +82,41 @@ def _blocks(pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
         yield some
 
 
-@dataclass
-class _Origins:
-    """From letters of a piece, symbols left out, back to its characters."""
+class _Locator:
+    """From bytes of a piece, or from letters of what is left of it, to characters of the document.
 
-    piece: Piece
+    Places are mostly asked for in order, so that counting goes on from the last.
+    """
 
-    def __post_init__(self) -> None:
-        self._kept = np.flatnonzero(np.frombuffer(spaced(self.piece.text, False), "u1") != ord(" "))
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+        self._byte, self._character = 0, piece.start
 
-    def place(self, first: int, last: int) -> Place:
-        return place(self.piece, int(self._kept[first]), int(self._kept[last]) + 1)
+    @cached_property
+    def _kept(self) -> Indices:
+        return np.flatnonzero(np.frombuffer(spaced(self.piece.text, False), np.uint8) != ord(" "))
+
+    def letters(self, begin: int, end: int) -> Place:
+        return self.bytes(int(self._kept[begin]), int(self._kept[end - 1]) + 1)
+
+    def bytes(self, begin: int, end: int) -> Place:
+        text = self.piece.text
+        if begin < self._byte:
+            self._byte, self._character = 0, self.piece.start
+        self._character += len(text[self._byte : begin].decode())
+        self._byte = begin
+        stop = self._character + len(text[begin:end].decode())
+        shown = text[max(0, begin - AROUND) : min(end, begin + EXCERPT) + AROUND]
+        excerpt = " ".join(shown.decode(errors="ignore").split())
+        return self.piece.document, self._character, stop, excerpt
 
 
-def place(piece: Piece, begin: int, end: int) -> Place:
-    """Of the bytes from `begin` to `end` of a piece."""
-    text = piece.text
-    start = piece.start + len(text[:begin].decode())
-    shown = text[max(0, begin - AROUND) : min(end, begin + EXCERPT) + AROUND]
-    stop = start + len(text[begin:end].decode())
-    return piece.document, start, stop, " ".join(shown.decode(errors="ignore").split())
+class _Block(NamedTuple):
+    """Pieces, the byte that each begins with in the block, and the words of all."""
+
+    pieces: Sequence[Piece]
+    begins: Indices
+    words: Words
 
 
 class _Unit:
@@ -115,6 +129,7 @@ class _Unit:
         self.grams: dict[int, list[Any]] = {}
         self.near: dict[int, list[Any]] = {}
         self._last: dict[tuple[str, int], int] = {}
+        self._locator = _Locator(Piece(0, 0, b""))
 
     def add(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
@@ -124,22 +139,20 @@ class _Unit:
         joined = b"\0".join(piece.text for piece in pieces)
         self._substrings(pieces, squeezed(joined, self.scanner.settings.fold))
         if self.scanner.grams or self.scanner.near:
-            words = Words(spaced(joined, fold=True))
             sizes = np.array([len(piece.text) + 1 for piece in pieces])
-            begins = np.cumsum(sizes) - sizes
+            block = _Block(pieces, np.cumsum(sizes) - sizes, Words(spaced(joined, fold=True)))
             if self.scanner.grams:
-                self._grams(self.scanner.grams, pieces, words, begins)
+                self._grams(self.scanner.grams, block)
             if self.scanner.near:
-                self._near(self.scanner.near, pieces, words, begins)
+                self._near(self.scanner.near, block)
 
     def _substrings(self, pieces: Sequence[Piece], text: bytes) -> None:
-        starts, numbers = self.scanner._index.find(text)
+        starts, numbers = self.scanner.index.find(text)
         if not len(starts):
             return
         zeros = np.flatnonzero(np.frombuffer(text, np.uint8) == 0)
         begins = np.concatenate([[0], zeros + 1])
         where = np.searchsorted(begins, starts, "right") - 1
-        origins: _Origins | None = None
         for at, number, start in zip(
             where.tolist(), numbers.tolist(), (starts - begins[where]).tolist(), strict=True
         ):
@@ -149,32 +162,37 @@ class _Unit:
             entry = self.substrings.setdefault(number, [0, []])
             entry[0] += 1
             if len(entry[1]) < self.scanner.settings.places:
-                if origins is None or origins.piece is not piece:
-                    origins = _Origins(piece)
-                size = len(self.scanner._index.patterns[number])
-                entry[1].append(origins.place(start, start + size - 1))
+                size = len(self.scanner.index.patterns[number])
+                entry[1].append(self._locate(piece).letters(start, start + size))
 
-    def _grams(
-        self, index: GramIndex, pieces: Sequence[Piece], words: Words, begins: Indices
-    ) -> None:
-        for first, run in zip(*(one.tolist() for one in index.candidates(words)), strict=True):
+    def _grams(self, index: GramIndex, block: _Block) -> None:
+        candidates = (one.tolist() for one in index.candidates(block.words))
+        for first, run in zip(*candidates, strict=True):
             known = self.grams.get(run)
             if known and known[0] >= self.scanner.settings.boilerplate:
                 continue  # more documents would change nothing
-            if index.holds(words, first, run):
-                at = _words_place(pieces, words, begins, first, first + index.n - 1)
-                entry = self.grams.setdefault(run, [0, at])
-                entry[0] += self._new("gram", run, at[0])
+            if index.holds(block.words, first, run):
+                place = self._words_place(block, first, first + index.n - 1)
+                entry = self.grams.setdefault(run, [0, place])
+                entry[0] += self._new("gram", run, place[0])
 
-    def _near(
-        self, index: NearIndex, pieces: Sequence[Piece], words: Words, begins: Indices
-    ) -> None:
-        for one in index.find(words, begins):
+    def _near(self, index: NearIndex, block: _Block) -> None:
+        for one in index.find(block.words, block.begins):
             entry = self.near.setdefault(one.question, [0, 0.0, None])
-            entry[0] += self._new("near", one.question, pieces[one.document].document)
+            entry[0] += self._new("near", one.question, block.pieces[one.document].document)
             if one.share > entry[1]:
-                at = _words_place(pieces, words, begins, one.first, one.last)
-                entry[1:] = [one.share, at]
+                entry[1:] = [one.share, self._words_place(block, one.first, one.last)]
+
+    def _locate(self, piece: Piece) -> _Locator:
+        if self._locator.piece is not piece:
+            self._locator = _Locator(piece)
+        return self._locator
+
+    def _words_place(self, block: _Block, first: int, last: int) -> Place:
+        begin, end = int(block.words.starts[first]), int(block.words.ends[last])
+        at = int(np.searchsorted(block.begins, begin, "right")) - 1
+        offset = int(block.begins[at])
+        return self._locate(block.pieces[at]).bytes(begin - offset, end - offset)
 
     def _new(self, kind: str, number: int, document: int) -> bool:
         """Whether the document is another than the last in which this was found."""
@@ -185,11 +203,3 @@ class _Unit:
     def to_json(self) -> Found:
         names = ("rows", "documents", "bytes", "substrings", "grams", "near")
         return {name: getattr(self, name) for name in names}
-
-
-def _words_place(
-    pieces: Sequence[Piece], words: Words, begins: Indices, first: int, last: int
-) -> Place:
-    begin, end = int(words.starts[first]), int(words.ends[last])
-    at = int(np.searchsorted(begins, begin, "right")) - 1
-    return place(pieces[at], begin - int(begins[at]), end - int(begins[at]))
