@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,15 @@ from foresight.evals.contamination.normalise import spaced
 from foresight.runs import write_json
 from tests.evals.contamination.corpus_files import WRITERS, write_jsonl, write_parquet
 
-TEXTS = ["first, with “quotes”", "", "second\r\nof two lines\u2028", "third é", "4", "fünf" * 50, "x"]
+TEXTS = [
+    "first, with “quotes”",
+    "",
+    "second\r\nof two lines\u2028",
+    "third é",
+    "4",
+    "fünf" * 50,
+    "x",
+]
 
 
 def texts_of(units: Sequence[Unit]) -> list[str]:
@@ -67,9 +76,7 @@ def test_pieces_overlap_by_what_is_looked_for(text: str, reach: int) -> None:
     assert pieces[-1].start + len(pieces[-1].text.decode()) == len(clean)
     whole = spaced(clean.encode(), False).replace(b" ", b"")
     wanted = {whole[at : at + reach] for at in range(len(whole) - reach + 1)}
-    words = spaced(clean.encode(), False).split()
-    if all(len(word) < 8 * reach for word in words) and "," * 8 not in clean:
-        assert windows >= wanted
+    assert windows >= wanted or max(map(len, re.split(r"\w+", clean))) > 64 * reach
 
 
 def test_invalid_bytes_and_zeros_shift_nothing(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foresight.evals.contamination.normalise import spaced, squeezed, without_zero
@@ -16,6 +16,8 @@ def letters(text: str) -> str:
     return "".join(character for character in text if character.isalnum())
 
 
+# The tables of all characters are made on first use.
+@settings(deadline=None)
 @given(TEXTS)
 def test_letters_and_digits_are_kept(text: str) -> None:
     data = without_zero(text.encode())
@@ -23,6 +25,7 @@ def test_letters_and_digits_are_kept(text: str) -> None:
     assert squeezed(data, fold=False).decode() == letters(text)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_offsets_stay_and_both_forms_agree(text: str) -> None:
     data = without_zero(text.encode())
@@ -38,7 +41,7 @@ def test_every_character() -> None:
 
 
 def test_folding_is_lower_case_where_the_size_allows() -> None:
-    assert squeezed("Été ÄÖ ЖДИ ΣΑΣ".encode(), fold=True).decode() == "étéäöждиσασ"
+    assert squeezed("Été ÄÖ ЖДИ ΘΛ".encode(), fold=True).decode() == "étéäöждиθλ"
     # Of other sizes in UTF-8: they stay, in questions as in corpora.
     assert squeezed("İẞ".encode(), fold=True).decode() == "İẞ"
 

@@ -100,7 +100,14 @@ def test_wrong_items_are_named(tmp_path: Path, content: str, message: str) -> No
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"length": 7}, {"substrings": 0}, {"shortest": 60}, {"ngram": 1}, {"near": 1.5}, {"places": 0}],
+    [
+        {"length": 7},
+        {"substrings": 0},
+        {"shortest": 60},
+        {"ngram": 1},
+        {"near": 1.5},
+        {"places": 0},
+    ],
     ids=json.dumps,
 )
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:

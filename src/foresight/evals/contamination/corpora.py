@@ -56,7 +56,7 @@ class Unit:
 
     def pieces(self, reach: int) -> Iterator[Piece]:
         """The unit's documents, empty ones too. Two pieces of a long one overlap by `reach`
-        letters and begin and end between words, unless `PIECE_BYTES` hold fewer of either.
+        letters (unless `PIECE_BYTES` hold fewer) and begin and end between words, if any do.
 
         Raises UserError naming file, line and field of what is no document.
         """
@@ -83,19 +83,29 @@ def _pieces(document: int, chunks: Iterator[bytes], reach: int) -> Iterator[Piec
 
 
 def _cut(text: bytes, reach: int) -> tuple[int, int]:
-    """Where a piece ends, and where the next begins so that `reach` letters of it come again."""
+    """Where a piece ends, and where the next begins so that `reach` letters of it come again: at
+    the end and the beginning of words, unless none of either is near."""
     size = 64 * reach
-    while size <= PIECE_BYTES:
-        begin = max(0, len(text) - size)
-        while begin and text[begin] & 0xC0 == 0x80:  # inside a character
-            begin -= 1
+    while True:
+        begin = _character(text, max(0, len(text) - size))
         letters = spaced(text[begin:], False)
-        end = letters.rfind(b" ") + 1
+        end = letters.rfind(b" ") + 1 or len(letters)
         kept = np.flatnonzero(np.frombuffer(letters[:end], np.uint8) != ord(" "))
-        if len(kept) >= reach and (word := letters.rfind(b" ", 0, kept[-reach]) + 1):
+        first = int(kept[-reach]) if len(kept) >= reach else 0
+        if word := letters.rfind(b" ", 0, first) + 1:
             return begin + end, begin + word
+        if begin == 0 or size > PIECE_BYTES:
+            break
         size *= 8
-    return len(text), len(text)
+    enough = len(kept) >= reach or len(text) <= PIECE_BYTES
+    return begin + end, _character(text, begin + first) if enough else begin + end
+
+
+def _character(text: bytes, at: int) -> int:
+    """Where the character begins that a byte belongs to."""
+    while 0 < at < len(text) and text[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
 
 
 def units_of(paths: Iterable[str], field: str, kind: Kind | None) -> list[Unit]:

@@ -7,6 +7,7 @@ Runs are hashed by polynomial prefix sums over the words' hashes and compared ex
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -97,7 +98,7 @@ class GramIndex:
 
 
 class Near(NamedTuple):
-    """A question of which `share` of the shingles stand in the document, between two words."""
+    """A question of which `share` of the shingles stand in the document, from a word to another."""
 
     question: int
     document: int
@@ -107,9 +108,10 @@ class Near(NamedTuple):
 
 
 class NearIndex:
-    """Questions of which a large share of the shingles (runs of words) stands in one document:
-    containment, Broder 1997. Few questions are held against many documents, so that their exact
-    shares cost less than signatures of all documents would.
+    """Questions of which a large share of the shingles (runs of words) stands together in a
+    document, within twice the question's words: containment (Broder 1997), of that stretch. Few
+    questions are held against many documents, so that exact shares cost less than signatures of
+    all documents would.
 
     `judged`: questions with enough shingles that are not common to many questions.
     """
@@ -149,12 +151,20 @@ class NearIndex:
         return found
 
     def _exact(self, words: Words, question: int, document: int, at: Indices, run: Indices) -> Near:
+        """The stretch of twice the question's words with most of its shingles, compared in full."""
         mine = set(self.grams.of[question].tolist())
-        standing = [
-            (first, one)
-            for first, one in zip(at.tolist(), run.tolist(), strict=True)
-            if one in mine and self.grams.holds(words, first, one)
-        ]
-        share = len({one for _, one in standing}) / len(mine)
-        first, last = (standing[0][0], standing[-1][0]) if standing else (0, 0)
-        return Near(question, document, share, first, last + self.grams.n - 1)
+        reach = 2 * (len(mine) + self.grams.n - 1)
+        standing: deque[tuple[int, int]] = deque()
+        inside: Counter[int] = Counter()
+        best = Near(question, document, 0.0, 0, 0)
+        for first, one in zip(at.tolist(), run.tolist(), strict=True):
+            if one not in mine or not self.grams.holds(words, first, one):
+                continue
+            standing.append((first, one))
+            inside[one] += 1
+            last = first + self.grams.n - 1
+            while last - standing[0][0] >= reach:
+                inside -= Counter([standing.popleft()[1]])
+            if (share := len(inside) / len(mine)) > best.share:
+                best = Near(question, document, share, standing[0][0], last)
+        return best

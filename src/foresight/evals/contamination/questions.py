@@ -32,7 +32,7 @@ class Settings:
     report says nothing. `shortest`: normalised characters below which a whole question is no
     evidence. `boilerplate`: documents from which on a substring counts as boilerplate (GPT-3's
     rule for 13-grams). `ngram`: words of an n-gram, 0 to leave them out. `near`: share of a
-    question's shingles in one document from which on it is a near-duplicate, 0 to leave it out.
+    question's shingles that stand together from which on it is a near-duplicate, 0 to leave it out.
     `places`: how many documents are named for a substring.
     """
 

@@ -30,27 +30,36 @@ _MIX = tuple(np.uint64(one) for one in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F))
 class HashTable:
     """Which of many 64-bit hashes occur, and where they stand.
 
-    Two steps: a table of bits, addressed by the first bits of a hash, that lets nearly nothing
-    pass; then a binary search. `ROOM` bits for each hash let one in sixteen pass.
+    Two steps: a table of bits, addressed by the first bits of a hash, that lets one in `ROOM` or
+    fewer pass; then a binary search, which costs a hundred times as much.
     """
 
     ROOM = 64
+    _BIT = np.uint8(1) << np.arange(8, dtype=np.uint8)
 
     def __init__(self, hashes: Words) -> None:
         self._order = np.argsort(hashes, kind="stable")
         self._sorted = hashes[self._order]
         # One more, so that the place after the last can be looked at.
         self._ends = np.append(self._sorted, ~self._sorted[-1:])
-        bits = min(max((self.ROOM * len(hashes)).bit_length(), 10), 24)
+        bits = min(max((self.ROOM * len(hashes)).bit_length(), 12), 28)
         self._shift = np.uint64(64 - bits)
-        self._occurs = np.zeros(1 << bits, bool)
+        self._occurs: NDArray[np.bool_ | np.uint8] = np.zeros(1 << bits, bool)
         self._occurs[self._sorted >> self._shift] = True
+        # What does not fit a cache gains by being smaller, the rest by being looked up at once.
+        self._packed = bits > 22
+        if self._packed:
+            self._occurs = np.packbits(self._occurs, bitorder="little")
 
     def find(self, hashes: Words) -> tuple[Indices, Indices]:
         """Pairs (index into `hashes`, index into what the table was made of) of equal hashes, in
         the order of the former."""
         # Signed indices are taken as they are; unsigned ones would be converted first.
-        some = np.flatnonzero(self._occurs[(hashes >> self._shift).view(np.int64)])
+        address = (hashes >> self._shift).view(np.int64)
+        if self._packed:
+            some = np.flatnonzero(self._occurs[address >> 3] & self._BIT[address & 7])
+        else:
+            some = np.flatnonzero(self._occurs[address])
         first = np.searchsorted(self._sorted, hashes[some])
         equal = self._ends[first] == hashes[some]
         some, first = some[equal], first[equal]

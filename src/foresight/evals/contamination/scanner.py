@@ -52,8 +52,8 @@ class Scanner:
         self.grams = GramIndex(texts, settings.ngram) if settings.ngram else None
         self.near = NearIndex(texts, SHINGLE_WORDS, settings.near) if settings.near else None
         reaching = [*self.index.patterns, *(self.grams.texts if self.grams else ())]
-        # A near-duplicate is at most as much longer than the question as it differs from it.
-        reaching += [text.encode(errors="replace") * 2 for text in texts if self.near]
+        # A near-duplicate has up to twice the words, which may be longer ones.
+        reaching += [text.encode(errors="replace") * 4 for text in texts if self.near]
         self.reach = max(map(len, reaching), default=0)
 
     def unit(self, unit: Unit) -> Found:
