@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ from foresight.evals.contamination.questions import (
     normalised,
     read_questions,
 )
-from foresight.evals.contamination.scanner import scan_unit
+from foresight.evals.contamination.scanner import scan_unit, scanner_of
 from foresight.evals.suites import SUITES
 from foresight.evals.suites.files import read_files
 
@@ -271,7 +272,7 @@ def _versus(name: str, first: Sequence[float], second: Sequence[float]) -> None:
 
 def throughput(plan: Plan, path: Path) -> None:
     units = units_of([str(path)], "text", None)
-    scan_unit(plan, replace(units[0], stop=units[0].start))  # makes the index
+    scanner_of(plan)
     wall, processor = time.perf_counter(), time.process_time()
     size = sum(scan_unit(plan, unit)["bytes"] for unit in units) / MB
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
@@ -294,11 +295,11 @@ def check(plan: Plan, folder: Path) -> None:
             place = Planted(row["document"], row["start"], row["end"])
             exact += row["item"] in planted and place == expected[row["text"]]
             false += row["item"] not in planted
-    extra = next(one for one in findings.tasks() if one.task == "extra")
+    extra = next(one for one in findings.tasks if one.task == "extra")
     print(f"planted items found {len(planted & set(extra.methods['substring'].ids))} of "
           f"{PLANTED}; substrings with their exact characters {exact} of {len(expected)}; hits on "
           f"{PLANTED} near misses: {false}")  # fmt: skip
-    for one in findings.tasks():
+    for one in findings.tasks:
         print(f"{one.task}: " + ", ".join(
             f"{name} {len(share.ids)}/{share.items}"
             for name, share in {**one.methods, "short": one.short, "long": one.long}.items()
@@ -317,7 +318,11 @@ def main() -> None:
     folder = options.folder / str(options.megabytes)
     if not (folder / "places.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        build(folder, options.data, options.megabytes)
+        # In a process of its own, whose memory is not the scan's.
+        work = (folder, options.data, options.megabytes)
+        making = multiprocessing.get_context("spawn").Process(target=build, args=work)
+        making.start()
+        making.join()
     questions = (*read_questions([f"mmlu@{options.data / 'mmlu'}"]), *extra_questions(options.data))
     plan = Plan(questions, Settings(ngram=options.ngram, near=options.near))
     probes = {text for one in questions for text in draw(one, plan.settings)}

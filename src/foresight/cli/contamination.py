@@ -13,7 +13,7 @@ from foresight.errors import UserError
 
 if TYPE_CHECKING:
     from foresight.evals.contamination.clean import CleanScore
-    from foresight.evals.contamination.findings import TaskFindings
+    from foresight.evals.contamination.findings import Findings
 
 
 @app.command()
@@ -71,13 +71,12 @@ def contamination(
     units = units_of(corpus, field, kind)
     try:
         with scanning(errors, units) as watch:
-            found = scan(plan, units, out, processes or _processors(), ray, watch)
+            found = scan(plan, units, out, processes or len(os.sched_getaffinity(0)), ray, watch)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     findings = Findings(plan, units, found)
     findings.write(out)
-    tasks = findings.tasks()
-    scores = _scores(records or [], tasks)
+    scores = _scores(records or [], findings)
     value: dict[str, Any] = findings.to_json() | {
         "out": str(out),
         "scores": {
@@ -89,31 +88,28 @@ def contamination(
     emit(value, as_json, lambda: show_contamination(console, findings, scores, out))
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _scores(
-    records: list[Path], tasks: list[TaskFindings]
-) -> dict[str, dict[str, dict[str, CleanScore]]]:
+def _scores(paths: list[Path], findings: Findings) -> dict[str, dict[str, dict[str, CleanScore]]]:
     """{task: {model: {method: score}}} of those tasks that records are of."""
     from foresight.evals.contamination.clean import clean_score
     from foresight.evals.journal import record_sets
 
-    known = {one.task: one for one in tasks}
-    scores: dict[str, dict[str, dict[str, CleanScore]]] = {one.task: {} for one in tasks}
-    for path in records:
+    scores: dict[str, dict[str, dict[str, CleanScore]]] = {}
+    for path in paths:
         sets = record_sets(path)
-        if not sets.keys() & known.keys():
-            raise UserError(
-                f"{path}: records of {', '.join(sets)}; none of the tasks {', '.join(known)}"
-            )
-        for name, rows in sets.items():
-            if name in known:
-                found = {
-                    method: score
-                    for method, share in known[name].methods.items()
-                    if (score := clean_score(rows, share.ids)) is not None
-                }
-                scores[name][rows[0].model] = found
+        known = [one for one in findings.tasks if one.task in sets]
+        if not known:
+            tasks = ", ".join(one.task for one in findings.tasks)
+            raise UserError(f"{path}: records of {', '.join(sets)}; none of the tasks {tasks}")
+        for one in known:
+            rows = sets[one.task]
+            items = {item.id for item in findings.plan.questions if item.task == one.task}
+            if strange := next((row.item for row in rows if row.item not in items), None):
+                raise UserError(
+                    f"{path}: a record of {one.task} is of item {strange}, which was not looked for"
+                )
+            scores.setdefault(one.task, {})[rows[0].model] = {
+                method: score
+                for method, share in one.methods.items()
+                if (score := clean_score(rows, share.ids)) is not None
+            }
     return scores

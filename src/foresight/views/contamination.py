@@ -48,7 +48,7 @@ def show_contamination(
     scores: Mapping[str, Mapping[str, Mapping[str, CleanScore]]],
     out: Path,
 ) -> None:
-    tasks = findings.tasks()
+    tasks = findings.tasks
     rows = [
         [one.task, METHODS[name], f"{share.items:,}", str(len(share.ids)), *_percent(share)]
         for one in tasks

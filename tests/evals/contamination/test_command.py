@@ -91,6 +91,7 @@ def test_standard_input(folder: Path) -> None:
         (("--shortest", 3), "shortest 3: must be 8 or more"),
         (("--task", "nowhere.jsonl"), "nowhere.jsonl: cannot be read"),
         (("--task", "sums@nowhere"), "expected SUITE@PATH"),
+        (("--records", "strange.jsonl"), "is of item strange, which was not looked for"),
         (("--records", "other.jsonl"), "records of other; none of the tasks exam"),
     ],
 )
@@ -100,6 +101,8 @@ def test_wrong_input_is_named(
     monkeypatch.chdir(folder)
     text = (folder / "records.jsonl").read_text().replace('"task":"exam"', '"task":"other"')
     (folder / "other.jsonl").write_text(text)
+    text = (folder / "records.jsonl").read_text().replace('"item":"i3"', '"item":"strange"')
+    (folder / "strange.jsonl").write_text(text)
     done = command(folder, *more)
     assert done.returncode == 2 and message in " ".join(done.stderr.split())
 

@@ -63,7 +63,7 @@ def findings(units: Sequence[Unit], out: Path, **how: int) -> Findings:
 
 
 def exam(found: Findings) -> TaskFindings:
-    return next(one for one in found.tasks() if one.task == "exam")
+    return next(one for one in found.tasks if one.task == "exam")
 
 
 def test_what_is_found_and_what_is_doubtful(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_found_and_what_is_doubtful(tmp_path: Path) -> None:
     assert [row["documents"] for row in found.boilerplate()] == [10] * len(
         draw(QUESTIONS[4], PLAN.settings)
     )
-    quiz = next(one for one in found.tasks() if one.task == "quiz")
+    quiz = next(one for one in found.tasks if one.task == "quiz")
     assert quiz.methods["substring"].ids == () and quiz.methods["near"].ids == ("planted",)
     assert 0.5 <= next(row["share"] for row in found.evidence() if row["task"] == "quiz"
                        and row["method"] == "near") < 1  # fmt: skip

@@ -29,7 +29,7 @@ PIECE_BYTES = 4 << 20
 _BUFFER_BYTES = 1 << 20
 STDIN = "-"
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-_KINDS: dict[str, Kind] = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+_KINDS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 class Piece(NamedTuple):
@@ -63,12 +63,9 @@ class Unit:
         for number, content in enumerate(_READERS[self.kind](self)):
             if isinstance(content, bytes) and len(content) <= PIECE_BYTES:
                 yield Piece(number, 0, without_zero(content))
-            elif isinstance(content, bytes):
-                starts = range(0, len(content), PIECE_BYTES)
-                chunks = (content[start : start + PIECE_BYTES] for start in starts)
-                yield from _pieces(number, chunks, reach)
-            else:
-                yield from _pieces(number, content, reach)
+                continue
+            chunks = _chunks(io.BytesIO(content), "") if isinstance(content, bytes) else content
+            yield from _pieces(number, chunks, reach)
 
 
 def _pieces(document: int, chunks: Iterator[bytes], reach: int) -> Iterator[Piece]:
@@ -185,8 +182,10 @@ def _own_corpus(path: Path) -> Path | None:
         if Corpus(corpus).sha256 != read_json(path / "run.json")["hashes"]["data"]:
             raise UserError(f"{path}: was trained on another corpus than {corpus} (hashes differ)")
         return corpus
-    places = (path, path / "corpus")
-    return next((one for one in places if (one / "tokenizer.json").exists()), None)
+    for place in (path, path / "corpus"):
+        if (place / "manifest.json").exists() and (place / "tokenizer.json").exists():
+            return place
+    return None
 
 
 def _shard_units(directory: Path) -> Iterator[Unit]:

@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from foresight.evals.contamination.corpora import Unit
 from foresight.evals.contamination.questions import Plan, Question, normalised
-from foresight.evals.contamination.scanner import Found, Scanner
+from foresight.evals.contamination.scanner import Found, scanner_of
 from foresight.forecast.coverage import wilson
 from foresight.runs import write_atomic, write_json
 
@@ -78,7 +79,7 @@ class Findings:
     def __init__(self, plan: Plan, units: Sequence[Unit], found: Sequence[Found]) -> None:
         self.plan = plan
         self.settings = plan.settings
-        self._scanner = Scanner(plan)
+        self._scanner = scanner_of(plan)
         self.documents = sum(one["documents"] for one in found)
         self.bytes = sum(one["bytes"] for one in found)
         self._substrings: dict[int, tuple[int, list[dict[str, Any]]]] = {}
@@ -113,6 +114,7 @@ class Findings:
                 most, where = share, place(best)
             self._near[int(key)] = total + documents, most, where
 
+    @cached_property
     def tasks(self) -> list[TaskFindings]:
         names = dict.fromkeys(one.task for one in self.plan.questions)
         return [self._task(name) for name in names]
@@ -210,7 +212,7 @@ class Findings:
             "settings": asdict(self.settings),
             "corpus": {"documents": self.documents, "bytes": self.bytes},
             "boilerplate": self.boilerplate(),
-            "tasks": {one.task: one.to_json() for one in self.tasks()},
+            "tasks": {one.task: one.to_json() for one in self.tasks},
         }
 
     def write(self, out_dir: Path) -> None:

@@ -41,6 +41,12 @@ def scan(
     for each finished unit: a killed job is taken up where it stopped, and has lost the units in
     work at most. Raises UserError if the directory holds another job, or files have changed since.
     """
+    if any(STDIN in unit.files for unit in units):
+        if ray:
+            raise UserError(
+                "--ray: a cluster cannot read this machine's standard input; give files"
+            )
+        processes = 1
     with locked(out_dir):
         _claim(plan, units, out_dir)
         path = out_dir / "units.jsonl"

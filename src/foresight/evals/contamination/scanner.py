@@ -33,7 +33,7 @@ def scan_unit(plan: Plan, unit: Unit) -> Found:
     boilerplate; first place]}; `near`: {question: [documents, largest share, its place]}. Numbers
     are those of `Scanner`.
     """
-    return _scanner(plan).unit(unit)
+    return scanner_of(plan).unit(unit)
 
 
 class Scanner:
@@ -64,7 +64,7 @@ class Scanner:
 
 
 @lru_cache(maxsize=1)
-def _scanner(plan: Plan) -> Scanner:
+def scanner_of(plan: Plan) -> Scanner:
     """Kept, for a process works on many units of one plan."""
     return Scanner(plan)
 
