@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
-	bench-generation bench-evals bench-choice bench-viewer bench-sandbox bench-api bench-contamination .venv-evals-peers learn-priors clean
+	bench-generation bench-evals bench-choice bench-viewer bench-sandbox bench-api \
+	bench-contamination .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
