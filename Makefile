@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
-	bench-generation bench-evals bench-suites bench-choice bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
+	bench-generation bench-evals bench-suites bench-choice bench-viewer bench-sandbox bench-api \
+	bench-contamination .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -111,6 +112,11 @@ bench-viewer: .venv/.dev
 bench-sandbox: .venv/.dev
 	$(BIN)/python bench/sandbox.py
 	$(BIN)/python bench/sandbox.py --holding torch
+
+# The contamination scan over a gigabyte that it makes, with planted items (reads
+# ../shared/data/evals), beside a plain rolling hash.
+bench-contamination: .venv/.dev
+	$(BIN)/python bench/contamination.py
 
 clean:
 	rm -rf .venv .venv-evals-peers runs

@@ -6,22 +6,14 @@ import sys
 from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
-from foresight.cli import (
-    evals,
-    exams,
-    forecasts,
-    interop,
-    ladders,
-    registry,
-    sandbox,
-    translate,
-    view,
-)  # isort: skip
+from foresight.cli import ladders, forecasts, registry, evals, exams, contamination  # isort: skip
+from foresight.cli import translate, interop, sandbox, view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
 __all__ = [
     "app",
+    "contamination",
     "evals",
     "exams",
     "forecasts",

@@ -196,7 +196,7 @@ def _order(seed: int, group: str) -> bytes:
     return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
 
-def _walk(root: Path, never: tuple[str, ...] = ("__pycache__",)) -> Iterator[Path]:
+def files_below(root: Path, never: tuple[str, ...] = ("__pycache__",)) -> Iterator[Path]:
     """Files below `root` in a fixed order, without hidden ones and caches."""
     for base, folders, files in os.walk(root):
         folders[:] = sorted(
@@ -229,7 +229,7 @@ def clean(text: str) -> str:
 
 def _python_files(root: Path, source: str, skipped: Counter[str] | None) -> Iterator[Document]:
     skipped = Counter() if skipped is None else skipped
-    for path in _walk(root, never=("__pycache__", "site-packages")):
+    for path in files_below(root, never=("__pycache__", "site-packages")):
         if path.suffix != ".py":
             continue
         name = path.relative_to(root).as_posix()
@@ -248,7 +248,7 @@ def _python_files(root: Path, source: str, skipped: Counter[str] | None) -> Iter
 
 def _folder(path: Path, source: str, skipped: Counter[str]) -> Iterator[Document]:
     before = skipped.copy()
-    files = [file.relative_to(path) for file in _walk(path)]
+    files = [file.relative_to(path) for file in files_below(path)]
     groups = _folder_groups(path, files)
     found = False
     for file in files:

@@ -20,7 +20,7 @@ SYNC_EVERY = 64
 class Journal:
     """A JSONL file that is appended to. What a killed writer left unfinished is cut off first."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sync_every: int = SYNC_EVERY) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Unbuffered: a line is with the system as soon as it is written.
@@ -31,6 +31,7 @@ class Journal:
         if whole < path.stat().st_size:
             self._file.truncate(whole)
         self._unsynced = 0
+        self._sync_every = sync_every
 
     def __enter__(self) -> Journal:
         return self
@@ -47,7 +48,7 @@ class Journal:
     def append(self, line: str) -> None:
         self._file.write(line.encode() + b"\n")
         self._unsynced += 1
-        if self._unsynced >= SYNC_EVERY:
+        if self._unsynced >= self._sync_every:
             os.fsync(self._file.fileno())
             self._unsynced = 0
 

@@ -1,0 +1,1 @@
+"""Which questions stand in a training corpus, where, and what the score is without them."""
