@@ -1,1 +1,0 @@
-"""Exams: folders of questions with their own scoring, percentiles and a holdout half."""
