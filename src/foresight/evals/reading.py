@@ -194,11 +194,14 @@ def read_items(path: Path) -> tuple[Item, ...]:
                     f"{where}, field {unknown[0]}: unknown; expected {', '.join(ITEM_FIELDS)} "
                     f"(put anything else into `meta`)"
                 )
-            items.append(_item(where, row, str(number), path.parent))
+            items.append(item_of(where, row, str(number), path.parent))
     return tuple(items)
 
 
-def _item(where: str, row: Mapping[str, Any], name: str, folder: Path) -> Item:
+def item_of(where: str, row: Mapping[str, Any], name: str, folder: Path) -> Item:
+    """The item of a JSON object, its fields being `ITEM_FIELDS`; `name`: its id unless it gives
+    one; pictures are files of `folder`. Raises UserError beginning with `where`."""
+
     def field(key: str, kind: Any, default: Any, expected: str) -> Any:
         value = row.get(key, default)
         if not isinstance(value, kind) or isinstance(value, bool):
