@@ -83,7 +83,7 @@ def _questions(folder: Path, half: Half, section: Section, file: ExamFile) -> Ro
         return []
     (text,) = read_files(path, path.name).values()
     return [
-        (where, _question(where, row, f"{section.name}/{number}", folder, section, file))
+        (where, _question(where, row, f"{half}/{section.name}/{number}", folder, section, file))
         for number, (where, row) in enumerate(rows_of(str(path), text), start=1)
     ]
 

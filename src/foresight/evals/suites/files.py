@@ -60,7 +60,8 @@ def _members(archive: Path, wanted: Any) -> Iterator[tuple[str, bytes]]:
 def rows_of(name: str, text: str, *fields: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Pairs of (where, object) of a JSONL text. Raises UserError naming file, line and the field
     that is missing."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines: JSON strings may hold U+2028 and other signs that it takes for line ends.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{name}, line {number}"
