@@ -41,8 +41,8 @@ class Section(BaseModel):
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Multiplies the section's raw points (with scoring method weighted: its scaled score)."""
     points: Annotated[float, Field(gt=0)] | None = None
-    """Raw points of the whole section, if the folder holds a part of its questions; default: the
-    sum of the questions' points."""
+    """Raw points of the whole section, if the folder holds a part of its questions; default: those
+    of the holdout's questions (of the development half's, if it has none)."""
     wrong: Annotated[float, Field(ge=-1, le=0)] = 0.0
     """What a wrong answer costs, as a share of the question's points: -0.25 for the old SAT."""
     blank: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -136,13 +136,13 @@ class Exam:
     @cached_property
     def has_pictures(self) -> bool:
         """Whether any question shows one."""
-        return any(
-            isinstance(part, Image)
-            for sections in self.halves.values()
-            for questions in sections.values()
-            for item in questions
-            for part in item.parts
-        )
+        return any(isinstance(p, Image) for item in self.questions.values() for p in item.parts)
+
+    @cached_property
+    def questions(self) -> dict[str, Item]:
+        """All questions of both halves by id."""
+        halves = (sections.values() for sections in self.halves.values())
+        return {item.id: item for some in halves for questions in some for item in questions}
 
     def examples(self, section: Section) -> tuple[Item, ...]:
         """The first worked questions of the development half: never one of the holdout."""
@@ -155,14 +155,14 @@ class Exam:
         shown = {one.id for one in self.examples(section)} if half == "development" else set()
         return tuple(one for one in self.halves[half][section.name] if one.id not in shown)
 
-    def parts(self, half: Half) -> dict[str, Part]:
-        """Sections as scoring sees them."""
-        return {
-            one.name: Part(
-                one.points or sum(item.weight for item in self.halves[half][one.name]), one.weight
-            )
-            for one in self.file.sections
-        }
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """Sections as scoring sees them, in both halves."""
+        found = {}
+        for one in self.file.sections:
+            some = self.halves["holdout"][one.name] or self.halves["development"][one.name]
+            found[one.name] = Part(one.points or sum(item.weight for item in some), one.weight)
+        return found
 
     @cached_property
     def hash(self) -> str:

@@ -68,16 +68,15 @@ def take(
     """
     here = out_dir / arm.name
     sat = sit(exam, arm, model, here, ledger or exam.folder / "holdout.jsonl", watch)
-    questions = {one.id: one for some in exam.halves[arm.half].values() for one in some}
     flat = [one for some in sat.records.values() for one in some]
-    grading = graded(flat, questions, grades) if grades is not None else None
+    grading = graded(flat, exam.questions, grades) if grades is not None else None
     rows = list(grading.records) if grading else flat
-    waiting = awaited(rows, questions)
+    waiting = awaited(rows, exam.questions)
     lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in waiting)
     if waiting or (here / "awaiting.jsonl").exists():
         write_atomic(here / "awaiting.jsonl", lines)
     by_section = {name: [one for one in rows if one.task == name] for name in sat.records}
-    result = exam_result(exam, arm.half, by_section, contaminated)
+    result = exam_result(exam, by_section, contaminated)
     outcome = Outcome(
         model=model.name,
         exam=exam.name,
@@ -145,13 +144,7 @@ def _notes(exam: Exam, arm: Arm, result: ExamResult, standing: Standing | None) 
 
 def read_ids(path: Path, exams: Collection[Exam]) -> set[str]:
     """Ids of questions, one a line. Raises UserError naming the line of one that no exam has."""
-    known = {
-        item.id
-        for exam in exams
-        for sections in exam.halves.values()
-        for questions in sections.values()
-        for item in questions
-    }
+    known = {name for exam in exams for name in exam.questions}
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -64,12 +64,10 @@ def read_exam(folder: Path) -> Exam:
         scales,
         percentiles,
     )
-    for half in HALVES:
-        if all(exam.halves[half].values()):
-            try:
-                file.scoring.check(exam.parts(half), scales)
-            except UserError as error:
-                raise UserError(f"{path}, field scoring, {half} half: {error}") from None
+    try:
+        file.scoring.check(exam.parts, scales)
+    except UserError as error:
+        raise UserError(f"{path}, field scoring: {error}") from None
     return exam
 
 
@@ -169,28 +167,27 @@ def _check_question(where: str, item: Item, section: Section, file: ExamFile) ->
 
 
 def _check_halves(folder: Path, file: ExamFile, halves: Mapping[Half, Mapping[str, Rows]]) -> None:
-    """Every section has questions, ids are unique in a half, no question is in both halves."""
+    """Every section has questions, ids are unique, no question is in both halves."""
     for section in file.sections:
         if not any(halves[half][section.name] for half in HALVES):
             raise UserError(
                 f"{folder / 'exam.yaml'}: section {section.name} has no questions; expected "
                 f"{folder / 'holdout' / section.name}.jsonl"
             )
+    ids: dict[str, str] = {}
     seen: dict[str, str] = {}
     for half in HALVES:
-        ids: dict[str, str] = {}
-        for rows in halves[half].values():
-            for where, item in rows:
-                if item.id in ids:
-                    raise UserError(f"{where}, field id: {item.id!r} stands in {ids[item.id]}, too")
-                ids[item.id] = where
-                text = prompt_text(item.parts) + "\n".join(item.choices)
-                if half == "holdout" and text in seen:
-                    raise UserError(
-                        f"{where}: the same question is in the development half ({seen[text]})"
-                    )
-                if half == "development":
-                    seen[text] = where
+        for where, item in (pair for rows in halves[half].values() for pair in rows):
+            if item.id in ids:
+                raise UserError(f"{where}, field id: {item.id!r} stands in {ids[item.id]}, too")
+            ids[item.id] = where
+            text = prompt_text(item.parts) + "\n".join(item.choices)
+            if half == "development":
+                seen[text] = where
+            elif text in seen:
+                raise UserError(
+                    f"{where}: the same question is in the development half ({seen[text]})"
+                )
 
 
 def _read_yaml(path: Path) -> ExamFile:
@@ -212,7 +209,7 @@ def _read_yaml(path: Path) -> ExamFile:
         for one in error.errors():
             # Behind "scoring" pydantic names the method that was chosen: no field of the file.
             loc = list(one["loc"])
-            if loc[0] == "scoring":
+            if loc[:1] == ["scoring"]:
                 del loc[1:2]
             field = ".".join(map(str, loc)) or "(all)"
             what = {"missing": "missing", "extra_forbidden": "unknown"}.get(one["type"], one["msg"])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foresight.evals.clean import degradation, lower
 from foresight.evals.exams.elo import contest_rating
-from foresight.evals.exams.exam import Exam, Half, Section
+from foresight.evals.exams.exam import Exam, Section
 from foresight.evals.exams.percentile import Percentiles, Range, widest
 from foresight.evals.exams.scoring import Elo, Raw
 from foresight.evals.item import Item
@@ -104,22 +104,21 @@ class ExamResult:
 
 def exam_result(
     exam: Exam,
-    half: Half,
     records: Mapping[str, Sequence[Record]],
     contaminated: Collection[str] | None = None,
     seed: int = 0,
 ) -> ExamResult:
     """What an exam's records say. `contaminated`: ids of questions that training data hold; None:
     nobody has looked. `seed`: of the bootstrap."""
-    sections = tuple(_section(exam, half, one, records[one.name]) for one in exam.file.sections)
+    sections = tuple(_section(exam, one, records[one.name]) for one in exam.file.sections)
     known = set(contaminated or ())
     ids = {one.item for some in records.values() for one in some}
     full = clean = None
     if all(one.share is not None and not one.ungraded for one in sections):
-        full = _score(exam, half, records, seed)
+        full = _score(exam, records, seed)
         kept = {name: [r for r in rows if r.item not in known] for name, rows in records.items()}
         if known & ids and all(any(r.score is not None for r in kept[name]) for name in kept):
-            clean = _score(exam, half, kept, seed)
+            clean = _score(exam, kept, seed)
     reported: Literal["full", "clean"] = "full"
     if full and clean and lower(full.score, clean.score) < full.score:
         reported = "clean"
@@ -184,7 +183,7 @@ def _marks(section: Section, records: Sequence[Record]) -> Marks:
     return Marks(table[:, 0], table[:, 1], min(section.wrong, 0.0))
 
 
-def _section(exam: Exam, half: Half, section: Section, records: Sequence[Record]) -> SectionResult:
+def _section(exam: Exam, section: Section, records: Sequence[Record]) -> SectionResult:
     scored = [one for one in records if one.score is not None]
     ungraded = sum(one.reason is Reason.UNGRADED for one in records)
     accuracy = share = None
@@ -208,22 +207,20 @@ def _section(exam: Exam, half: Half, section: Section, records: Sequence[Record]
     )
 
 
-def _score(exam: Exam, half: Half, records: Mapping[str, Sequence[Record]], seed: int) -> Score:
+def _score(exam: Exam, records: Mapping[str, Sequence[Record]], seed: int) -> Score:
     scored = [one for some in records.values() for one in some if one.score is not None]
     random = np.random.default_rng(seed)
     scoring = exam.file.scoring
     draws: Floats | None
     if isinstance(scoring, Elo):
-        questions = {one.id: one for some in exam.halves[half].values() for one in some}
-        point, draws = _rating(scoring, scored, questions, random)
+        point, draws = _rating(scoring, scored, exam.questions, random)
     else:
         marks = {one.name: _marks(one, records[one.name]) for one in exam.file.sections}
-        parts = exam.parts(half)
         shares = {name: np.array([one.share]) for name, one in marks.items()}
-        point = float(scoring.score(shares, parts, exam.scales)[0])
+        point = float(scoring.score(shares, exam.parts, exam.scales)[0])
         drawn = {name: one.draws(random) for name, one in marks.items()}
         whole = {name: some for name, some in drawn.items() if some is not None}
-        draws = scoring.score(whole, parts, exam.scales) if len(whole) == len(marks) else None
+        draws = scoring.score(whole, exam.parts, exam.scales) if len(whole) == len(marks) else None
     low = high = None
     if draws is not None:
         # Quantiles that are scores themselves: a scale may have five.
