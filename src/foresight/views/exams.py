@@ -44,8 +44,8 @@ def show_exams(console: Console, found: Sequence[Outcome], folder: Path) -> None
 def _rows(one: Outcome, reference: bool) -> list[list[str]]:
     score, published = one.result.score, one.published
     name = one.exam
-    if one.standing and one.standing.number > 1:
-        name += f" ({_ordinal(one.standing.number)} run)"
+    if one.run and one.run.number > 1:
+        name += f" ({_ordinal(one.run.number)} run)"
     other = "" if one.other_arm is None else f"{one.other_arm:.4g}"
     ranks = score.percentiles if score else ()
     row = [name, *_score(score), *_percentiles(ranks[0] if ranks else None), other]
@@ -84,7 +84,8 @@ def _details(one: Outcome) -> list[str]:
         change = "" if one.result.degradation is None else f" ({one.result.degradation:+.2%})"
         lines.append(
             f"{one.result.contaminated} questions contaminated: full {full.score:.4g}, clean "
-            f"{clean.score:.4g}{change}; the lower, {one.result.reported}, is reported"
+            f"{clean.score:.4g}, of all points {full.share:.3f} and {clean.share:.3f}{change}; "
+            f"{one.result.reported} is reported"
         )
     if one.grading:
         for what, some in (("people", one.grading.people), ("model and people", one.grading.model)):

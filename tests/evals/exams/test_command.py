@@ -54,7 +54,7 @@ def test_an_exam_is_taken_graded_and_scored(folder: Path, tmp_path: Path) -> Non
     assert second["result"]["full"]["score"] == 3 and second["awaiting"] == 0
     assert second["result"]["full"]["percentiles"][0]["lower"] == 45
     assert second["grading"]["people"]["n"] == 4 and second["grading"]["people"]["accuracy"] == 1
-    assert second["standing"]["number"] == 1, "grading is no second run"
+    assert second["run"]["number"] == 1, "grading is no second run"
     assert (here / "awaiting.jsonl").read_text() == ""
     shown = typed("exam", "m", folder, *HOLDOUT, "--grades", grades).stdout
     for words in (
@@ -67,7 +67,7 @@ def test_an_exam_is_taken_graded_and_scored(folder: Path, tmp_path: Path) -> Non
 def test_a_second_run_is_marked(folder: Path) -> None:
     run("m", folder, *HOLDOUT, "--grader", "judge", "--out", "one")
     again = run("m", folder, *HOLDOUT, "--grader", "judge", "--out", "two")
-    assert again["standing"]["number"] == 2
+    assert again["run"]["number"] == 2
     assert "run 2 of this model and method on the holdout" in again["notes"]
     done = typed("exam", "m", folder, *HOLDOUT, "--grader", "judge", "--out", "two")
     assert "Numbers 2021 (2nd run)" in done.stdout
@@ -87,7 +87,7 @@ def test_without_pictures_and_clean(folder: Path, tmp_path: Path) -> None:
     shown = typed("exam", "m", folder, *words).stdout
     assert (
         "pictures removed" in shown
-        and "5 questions contaminated: full 4, clean 3 (-25.00%)" in shown
+        and "5 questions contaminated: full 4, clean 3, of all points" in shown
     )
 
 

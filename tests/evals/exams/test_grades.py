@@ -39,14 +39,14 @@ def journal(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_graders_see_answers_and_no_models(exam: Exam, answers: tuple[Record, ...]) -> None:
-    found = awaited(answers, exam.questions)
+    found = awaited(answers, exam.questions, {})
     assert [one.item for one in found] == sorted(one.key for one in answers)
     assert "secret-model" not in json.dumps([asdict(one) for one in found])
     first = found[0]
     assert first.points == 3 and first.rubric[1] == {"criterion": "says why", "points": 2}
     assert first.answer == "Because it counts." and first.question.startswith("Why is")
-    assert [one.graders for one in awaited(answers, exam.questions, twice=1.0)] == [2] * 4
-    assert [one.graders for one in awaited(answers, exam.questions, twice=0.0)] == [1] * 4
+    assert [one.graders for one in awaited(answers, exam.questions, {}, twice=1.0)] == [2] * 4
+    assert [one.graders for one in awaited(answers, exam.questions, {}, twice=0.0)] == [1] * 4
 
 
 def test_grades_become_scores(exam: Exam, answers: tuple[Record, ...], tmp_path: Path) -> None:
@@ -63,7 +63,17 @@ def test_grades_become_scores(exam: Exam, answers: tuple[Record, ...], tmp_path:
     assert [one.score for one in found.records] == [pytest.approx(2.5 / 3), 0.5, None, None]
     assert [one.reason for one in found.records[1:3]] == [Reason.OK, Reason.UNGRADED]
     assert (found.people.n, found.people.accuracy, found.model.n) == (2, 0.5, 0)
-    assert len(awaited(found.records, exam.questions)) == 2
+    assert len(awaited(found.records, exam.questions, {})) == 2
+
+
+def test_a_second_grader_is_waited_for(
+    exam: Exam, answers: tuple[Record, ...], tmp_path: Path
+) -> None:
+    key = answers[0].key
+    for graders, left in (([], 4), (["ann"], 4), (["ann", "bob"], 3)):
+        rows = [{"item": key, "grader": name, "points": 1} for name in graders]
+        grades = read_grades(journal(tmp_path, rows))
+        assert len(awaited(answers, exam.questions, grades, twice=1.0)) == left
 
 
 def test_people_overrule_a_model(exam: Exam, tmp_path: Path) -> None:

@@ -95,17 +95,17 @@ def test_pictures_that_are_required(tmp_path: Path) -> None:
 
 def test_a_second_run_is_known_as_such(exam: Exam, tmp_path: Path) -> None:
     first = take(exam, tmp_path / "one")
-    assert first.standing and first.standing.number == 1
+    assert first.run and first.run.number == 1
     model = Written(lambda prompt, request: "B")
     again = take(exam, tmp_path / "one", model)
     assert model.asked == 0 and again == first, "the finished run is read, not asked"
     second = take(exam, tmp_path / "two")
-    assert second.standing and second.standing.number == 2
+    assert second.run and second.run.number == 2
     other = take(exam, tmp_path / "three", Written(lambda prompt, request: "A", name="other"))
-    assert other.standing and other.standing.number == 1
+    assert other.run and other.run.number == 1
     by_logprob = take(exam, tmp_path / "four", arm=Arm("holdout", choices="logprob"))
-    assert by_logprob.standing and by_logprob.standing.number == 1
-    assert by_logprob.standing.other_methods == 1
+    assert by_logprob.run and by_logprob.run.number == 1
+    assert by_logprob.run.other_methods == 1
 
 
 def test_an_interrupted_run_goes_on_as_the_same(exam: Exam, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_an_interrupted_run_goes_on_as_the_same(exam: Exam, tmp_path: Path) -> N
     assert [row["event"] for row in ledger(exam)] == ["begun"]
     model = Written(lambda prompt, request: "A")
     done = take(exam, tmp_path / "one", model)
-    assert done.standing and (done.standing.number, done.standing.abandoned) == (1, 0)
+    assert done.run and (done.run.number, done.run.abandoned) == (1, 0)
     assert [row["event"] for row in ledger(exam)] == ["begun", "finished"]
     assert model.asked < 24
     whole = take(exam, tmp_path / "two")
@@ -124,15 +124,15 @@ def test_an_interrupted_run_goes_on_as_the_same(exam: Exam, tmp_path: Path) -> N
 def test_a_run_that_is_dropped_is_told(exam: Exam, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         take(exam, tmp_path / "one", Written(lambda prompt, request: "A", stop_after=14))
-    standing = take(exam, tmp_path / "two").standing
-    assert standing and (standing.number, standing.abandoned) == (1, 1)
+    run = take(exam, tmp_path / "two").run
+    assert run and (run.number, run.abandoned) == (1, 1)
 
 
 def test_unanswered_questions_leave_the_run_open(exam: Exam, tmp_path: Path) -> None:
     broken = Written(lambda prompt, request: "A", finish="failed")
-    assert take(exam, tmp_path / "one", broken).standing is None
+    assert take(exam, tmp_path / "one", broken).run is None
     mended = take(exam, tmp_path / "one")
-    assert mended.standing and mended.standing.number == 1
+    assert mended.run and mended.run.number == 1
 
 
 def test_edited_records_and_ledgers_are_refused(exam: Exam, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from foresight.errors import UserError
+from foresight.evals.exams.exam import HALVES
 from foresight.evals.exams.reading import read_exam
 from foresight.evals.layout import LETTERS
 from foresight.evals.suites.files import read_files, rows_of
@@ -40,6 +41,9 @@ REPORT_ROWS = {
     "sat-en": "SAT Evidence-Based Reading & Writing",
     "sat-math": "SAT Math",
 }
+FORMATS = {(True, True): "choices", (False, True): "choice", (False, False): "short"}
+"""By whether several letters are right, and whether there are choices."""
+EXAMPLE = "/example-"
 SOURCE = "AGIEval v1.1, Zhong et al. 2023 (arXiv:2304.06364)"
 
 
@@ -75,45 +79,41 @@ def import_agieval(path: Path, to: Path) -> list[Imported]:
 def _write(
     exam: str, parts: Mapping[str, str], examples: Mapping[str, Any], path: Path, folder: Path
 ) -> Imported:
-    halves: dict[str, dict[str, list[dict[str, Any]]]] = {
-        "development": defaultdict(list), "holdout": defaultdict(list),
-    }  # fmt: skip
+    files: dict[tuple[str, str], list[str]] = defaultdict(list)
     formats: dict[str, str] = {}
     seen: set[str] = set()
     left_out = 0
     for name, text in parts.items():
-        solved = (
-            (f"few_shot_prompts.csv, {name}, sample {at}", f"{name}/example-{at}", row)
-            for at, row in enumerate(examples.get(name, ()), start=1)
-        )
-        asked = (
-            (where, f"{name}/{at}", row)
-            for at, (where, row) in enumerate(rows_of(f"{path}, {name}.jsonl", text, "question"))
-        )
-        for where, id_, row in (*solved, *asked):
+        for where, id_, row in _rows(name, text, examples, path):
             question = _question(where, id_, row)
-            if question is None:
-                left_out += 1
-                continue
-            format_, line = question
-            content = line["question"] + "\n".join(line.get("choices", ()))
-            if content in seen:
+            content = "\n".join([question["question"], *question.get("choices", ())])
+            if "target" not in question or content in seen:
                 left_out += 1
                 continue
             seen.add(content)
-            section = f"{name}-several" if format_ == "choices" else name
-            formats[section] = format_
-            worked = "/example-" in id_
-            half = "development" if worked or _first_half(line, content) else "holdout"
-            halves[half][section].append(line)
-    for half, sections in halves.items():
-        for section, lines in sections.items():
-            rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            write_atomic(folder / half / f"{section}.jsonl", rows)
+            several = isinstance(question["target"], list)
+            section = f"{name}-several" if several else name
+            formats[section] = FORMATS[several, "choices" in question]
+            half = "holdout"
+            if EXAMPLE in id_ or _first_half(question.get("group") or content):
+                half = "development"
+            files[half, section].append(json.dumps(question, ensure_ascii=False) + "\n")
+    for (half, section), lines in files.items():
+        write_atomic(folder / half / f"{section}.jsonl", "".join(lines))
     write_atomic(folder / "exam.yaml", _yaml(exam, formats))
     read_exam(folder)
-    counts = Counter({half: sum(map(len, some.values())) for half, some in halves.items()})
+    counts = {half: sum(len(s) for (h, _), s in files.items() if h == half) for half in HALVES}
     return Imported(str(folder), counts["development"], counts["holdout"], left_out)
+
+
+def _rows(
+    name: str, text: str, examples: Mapping[str, Any], path: Path
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Where, id and row: of the worked examples, then of the file's questions."""
+    for at, row in enumerate(examples.get(name, ()), start=1):
+        yield f"few_shot_prompts.csv, {name}, sample {at}", f"{name}{EXAMPLE}{at}", row
+    for at, (where, row) in enumerate(rows_of(f"{path}, {name}.jsonl", text, "question")):
+        yield where, f"{name}/{at}", row
 
 
 def _yaml(exam: str, formats: Mapping[str, str]) -> str:
@@ -128,34 +128,27 @@ def _yaml(exam: str, formats: Mapping[str, str]) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
-def _question(where: str, name: str, row: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """Format and line of a question; None if it has no answer, or one that is no option."""
+def _question(where: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A question's line, without a target if it has no answer, or one that is no option."""
     try:
         text, choices, group = agieval_question({"options": None, **row})
         letters = "".join(row.get("label") or ())
-        answer = row.get("answer")
     except (AttributeError, TypeError) as error:
         raise UserError(f"{where}: not a question of AGIEval ({error})") from None
     line: dict[str, Any] = {"id": name, "question": text}
     if choices and letters and set(letters) <= set(LETTERS[: len(choices)]):
-        several = len(letters) > 1
-        line |= {"choices": list(choices), "target": list(letters) if several else letters}
-        format_ = "choices" if several else "choice"
-    elif not choices and answer:
-        line["target"] = str(answer)
-        format_ = "short"
-    else:
-        return None
+        line |= {"choices": choices, "target": list(letters) if len(letters) > 1 else letters}
+    elif not choices and row.get("answer"):
+        line["target"] = str(row["answer"])
     other = row.get("other")
     solution = other.get("solution") if isinstance(other, dict) else None
     if isinstance(solution, str) and solution.strip():
         line["solution"] = solution.strip()
-    return format_, line | ({"group": group} if group else {})
+    return line | ({"group": group} if group else {})
 
 
-def _first_half(line: Mapping[str, Any], content: str) -> bool:
-    split = line.get("group") or content
-    return hashlib.sha256(f"foresight exam halves/{split}".encode()).digest()[0] < 128
+def _first_half(content: str) -> bool:
+    return hashlib.sha256(f"foresight exam halves/{content}".encode()).digest()[0] < 128
 
 
 def _examples(text: str) -> dict[str, list[dict[str, Any]]]:
@@ -163,17 +156,13 @@ def _examples(text: str) -> dict[str, list[dict[str, Any]]]:
     by "explanation N". Raises UserError naming the row that is none."""
     rows = list(csv.reader(io.StringIO(text, newline="")))
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for at, column, sample, told in _pairs(rows):
-        try:
-            row = ast.literal_eval(sample)
-            found[column].append({**row, "other": {"solution": told}})
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise UserError(f"few_shot_prompts.csv, row {at}, {column}: {error}") from None
-    return found
-
-
-def _pairs(rows: list[list[str]]) -> Iterator[tuple[int, str, str, str]]:
     for at in range(1, len(rows) - 1, 2):
         for column, sample, told in zip(rows[0], rows[at], rows[at + 1], strict=True):
-            if column and sample and told:
-                yield at + 1, column, sample, told
+            if not (column and sample and told):
+                continue
+            try:
+                found[column].append({**ast.literal_eval(sample), "other": {"solution": told}})
+            except (ValueError, SyntaxError, TypeError) as error:
+                where = f"few_shot_prompts.csv, row {at + 1}, {column}"
+                raise UserError(f"{where}: {error}") from None
+    return found

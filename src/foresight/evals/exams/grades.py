@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from foresight.errors import UserError
 from foresight.evals.graders import Graded as Response
-from foresight.evals.graders import Grader, Verdict
+from foresight.evals.graders import TextGrader, Verdict
 from foresight.evals.interop.lines import read_lines
 from foresight.evals.item import Item
 from foresight.evals.layout import prompt_text
@@ -25,7 +25,7 @@ TWICE = 0.2
 """Share of answers that two people grade, so that their agreement is known."""
 
 
-class People(Grader):
+class People(TextGrader):
     """Nobody has graded it yet: the verdict comes from a journal later."""
 
     kind: Literal["people"] = "people"
@@ -33,11 +33,8 @@ class People(Grader):
     def check(self, item: Item) -> None:
         """Rubrics are checked where exams are read."""
 
-    def grade(self, responses: Sequence[Response], done: Any = None) -> list[Verdict]:
-        verdicts = [Verdict(None, None, Reason.UNGRADED) for _ in responses]
-        for at, verdict in enumerate(verdicts if done else ()):
-            done(at, verdict)
-        return verdicts
+    def read(self, response: Response) -> Verdict:
+        return Verdict(None, None, Reason.UNGRADED)
 
 
 @dataclass(frozen=True)
@@ -52,27 +49,6 @@ class Awaited:
     rubric: tuple[Mapping[str, Any], ...]
     points: float
     graders: int
-
-
-def awaited(
-    records: Iterable[Record], questions: Mapping[str, Item], twice: float = TWICE
-) -> list[Awaited]:
-    """Answers without a verdict, in the order of their names, which says nothing of the model. A
-    share `twice`, fixed by the names, is for two graders."""
-    found = []
-    for one in records:
-        if one.reason is Reason.UNGRADED:
-            item = questions[one.item]
-            share = int(sha256_text(f"graders/{one.key}")[:8], 16) / 2**32
-            found.append(Awaited(
-                item=one.key,
-                question=prompt_text(item.parts),
-                answer=one.output,
-                rubric=tuple(item.meta["rubric"]),
-                points=item.weight,
-                graders=2 if share < twice else 1,
-            ))  # fmt: skip
-    return sorted(found, key=lambda one: one.item)
 
 
 @dataclass(frozen=True)
@@ -102,6 +78,33 @@ def read_grades(path: Path) -> Grades:
     return found
 
 
+def awaited(
+    records: Iterable[Record],
+    questions: Mapping[str, Item],
+    grades: Grades,
+    twice: float = TWICE,
+) -> list[Awaited]:
+    """Answers that were left to people and have too few grades, in the order of their names, which
+    says nothing of the model. A share `twice`, fixed by the names, is for two graders."""
+    found = []
+    for one in records:
+        share = int(sha256_text(f"graders/{one.key}")[:8], 16) / 2**32
+        wanted = 2 if share < twice else 1
+        if one.reason is Reason.UNGRADED and len(grades.get(one.key, ())) < wanted:
+            item = questions[one.item]
+            found.append(
+                Awaited(
+                    item=one.key,
+                    question=prompt_text(item.parts),
+                    answer=one.output,
+                    rubric=tuple(item.meta["rubric"]),
+                    points=item.weight,
+                    graders=wanted,
+                )
+            )
+    return sorted(found, key=lambda one: one.item)
+
+
 @dataclass(frozen=True)
 class Graded:
     """Records with people's grades: the mean of an answer's graders over its points. `people`: how
@@ -126,9 +129,8 @@ def graded(records: Iterable[Record], questions: Mapping[str, Item], grades: Gra
         possible = questions[one.item].weight
         for grade in given.values():
             if grade.points > possible:
-                raise UserError(
-                    f"{grade.where}, field points: {grade.points:g} of {possible:g} possible"
-                )
+                told = f"{grade.points:g} of {possible:g} possible"
+                raise UserError(f"{grade.where}, field points: {told}")
         if not given:
             found.append(one)
             continue

@@ -35,7 +35,7 @@ class Sitting:
 
 
 @dataclass(frozen=True)
-class Standing:
+class HoldoutRun:
     """Of a finished run. `number`: 1 for the first of its sitting, 2 for the second, ...;
     `abandoned`: runs of the sitting that others began before and did not finish; `other_methods`:
     by how many other methods the model has finished this holdout."""
@@ -88,23 +88,23 @@ class Ledger:
             raise UserError(f"{self.path}: knows no run {run}; give the --ledger it was begun with")
         return next((row["records"] for row in rows if row["event"] == "finished"), None)
 
-    def standing(self, run: str) -> Standing:
+    def run(self, name: str) -> HoldoutRun:
         """Of a finished run among those that finished before it."""
         entries = self.entries()
         begun = {row["run"]: row for row in entries if row["event"] == "begun"}
         ended = [row["run"] for row in entries if row["event"] == "finished"]
-        mine = begun[run]
+        mine = begun[name]
 
         def like(other: str, *fields: str) -> bool:
             return all(begun[other][field] == mine[field] for field in fields)
 
         same = [other for other in ended if like(other, "exam", "model", "method")]
         order = list(begun)
-        return Standing(
-            number=same.index(run) + 1,
+        return HoldoutRun(
+            number=same.index(name) + 1,
             abandoned=sum(
                 other not in ended and like(other, "exam", "model", "method")
-                for other in order[: order.index(run)]
+                for other in order[: order.index(name)]
             ),
             other_methods=len(
                 {begun[other]["method"] for other in ended if like(other, "exam", "model")}

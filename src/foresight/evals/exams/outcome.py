@@ -11,7 +11,7 @@ from typing import Any
 from foresight.errors import UserError
 from foresight.evals.exams.exam import Exam
 from foresight.evals.exams.grades import Graded, Grades, awaited, graded
-from foresight.evals.exams.holdout import Standing
+from foresight.evals.exams.holdout import HoldoutRun
 from foresight.evals.exams.published import SOURCE, Published, published
 from foresight.evals.exams.result import ExamResult, exam_result
 from foresight.evals.exams.scoring import Raw
@@ -22,9 +22,9 @@ from foresight.runs import read_json, write_atomic, write_json
 
 @dataclass(frozen=True)
 class Outcome:
-    """An exam, an arm, a model. `standing`: of a finished holdout run; `grading`: people's grades,
-    and how far graders agree; `other_arm`: the reported score of the same half with pictures, or
-    without, if it was taken; `notes`: what a reader has to know, in words."""
+    """An exam, an arm, a model. `run`: of the holdout, if it is finished; `grading`: people's
+    grades, and how far graders agree; `other_arm`: the reported score of the same half with
+    pictures, or without, if it was taken; `notes`: what a reader has to know, in words."""
 
     model: str
     exam: str
@@ -34,7 +34,7 @@ class Outcome:
     images: bool
     choices: str
     result: ExamResult
-    standing: Standing | None
+    run: HoldoutRun | None
     grading: Graded | None
     awaiting: int
     published: Published | None
@@ -68,15 +68,15 @@ def take(
     """
     here = out_dir / arm.name
     sat = sit(exam, arm, model, here, ledger or exam.folder / "holdout.jsonl", watch)
-    flat = [one for some in sat.records.values() for one in some]
-    grading = graded(flat, exam.questions, grades) if grades is not None else None
-    rows = list(grading.records) if grading else flat
-    waiting = awaited(rows, exam.questions)
+    records = [one for some in sat.records.values() for one in some]
+    waiting = awaited(records, exam.questions, grades or {})
     lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in waiting)
     if waiting or (here / "awaiting.jsonl").exists():
         write_atomic(here / "awaiting.jsonl", lines)
-    by_section = {name: [one for one in rows if one.task == name] for name in sat.records}
-    result = exam_result(exam, by_section, contaminated)
+    grading = graded(records, exam.questions, grades) if grades is not None else None
+    marked = {one.key: one for one in grading.records} if grading else {}
+    rows = {name: [marked.get(r.key, r) for r in some] for name, some in sat.records.items()}
+    result = exam_result(exam, rows, contaminated)
     outcome = Outcome(
         model=model.name,
         exam=exam.name,
@@ -86,12 +86,12 @@ def take(
         images=arm.images,
         choices=arm.choices,
         result=result,
-        standing=sat.standing,
+        run=sat.run,
         grading=grading,
         awaiting=len(waiting),
         published=published().get(exam.file.report_row),
         other_arm=_other_arm(out_dir, arm, model.name),
-        notes=tuple(_notes(exam, arm, result, sat.standing)),
+        notes=tuple(_notes(exam, arm, result, sat.run)),
     )
     write_json(here / "result.json", outcome.to_json())
     return outcome
@@ -108,19 +108,19 @@ def _other_arm(out_dir: Path, arm: Arm, model: str) -> float | None:
     return None if score is None else float(score["score"])
 
 
-def _notes(exam: Exam, arm: Arm, result: ExamResult, standing: Standing | None) -> list[str]:
+def _notes(exam: Exam, arm: Arm, result: ExamResult, run: HoldoutRun | None) -> list[str]:
     told = []
     if arm.half == "development":
         told.append("development half: methods are chosen on it")
-    elif standing is None:
+    elif run is None:
         told.append("holdout run not finished: some questions have no answer, call again")
     else:
-        if standing.number > 1:
-            told.append(f"run {standing.number} of this model and method on the holdout")
-        if standing.abandoned:
-            told.append(f"{standing.abandoned} earlier runs were begun and not finished")
-        if standing.other_methods:
-            told.append(f"the model took this holdout by {standing.other_methods} other methods")
+        if run.number > 1:
+            told.append(f"run {run.number} of this model and method on the holdout")
+        if run.abandoned:
+            told.append(f"{run.abandoned} earlier runs were begun and not finished")
+        if run.other_methods:
+            told.append(f"the model took this holdout by {run.other_methods} other methods")
     if isinstance(exam.file.scoring, Raw):
         told.append("no scale: the score is the share of points" + (
             ", not comparable with the published ones" if exam.file.report_row else ""

@@ -19,14 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from foresight.errors import UserError
-from foresight.evals.exams.exam import (
-    HALVES,
-    Exam,
-    ExamFile,
-    Half,
-    Section,
-    placeholder,
-)
+from foresight.evals.exams.exam import HALVES, Exam, ExamFile, Half, Section, placeholder
 from foresight.evals.exams.percentile import read_percentiles
 from foresight.evals.exams.scale import read_scales
 from foresight.evals.exams.scoring import Elo
@@ -43,7 +36,7 @@ FIELDS = (
 
 
 def read_exam(folder: Path) -> Exam:
-    """Raises UserError naming file, line and field of what is wrong: see the tests for the list."""
+    """Raises UserError naming file, line and field of what is wrong."""
     path = folder / "exam.yaml"
     file = _read_yaml(path)
     halves: dict[Half, dict[str, Rows]] = {
@@ -54,16 +47,11 @@ def read_exam(folder: Path) -> Exam:
     scales = read_scales(folder / "scale.csv") if (folder / "scale.csv").exists() else {}
     ranks = folder / "percentiles.csv"
     percentiles = read_percentiles(ranks) if ranks.exists() else ()
-    exam = Exam(
-        folder,
-        file,
-        {
-            half: {name: tuple(item for _, item in rows) for name, rows in sections.items()}
-            for half, sections in halves.items()
-        },
-        scales,
-        percentiles,
-    )
+    questions = {
+        half: {name: tuple(item for _, item in rows) for name, rows in sections.items()}
+        for half, sections in halves.items()
+    }
+    exam = Exam(folder, file, questions, scales, percentiles)
     try:
         file.scoring.check(exam.parts, scales)
     except UserError as error:
@@ -96,7 +84,6 @@ def _question(
     for field in ("solution", "rubric"):
         if row.get(field):
             meta[field] = row[field]
-    points = row.get("points", _rubric_points(where, row) if "rubric" in row else 1.0)
     plain: dict[str, Any] = {
         key: row[key] for key in ("id", "question", "parts", "choices", "group") if key in row
     }
@@ -105,7 +92,7 @@ def _question(
     several = section.format == "choices"
     target = _letters(where, row) if several else row.get("target")
     choices = tuple(plain.pop("choices", ())) if several else ()
-    plain |= {"weight": points, "target": target, "meta": meta}
+    plain |= {"weight": _points(where, row), "target": target, "meta": meta}
     item = item_of(where, plain, name, folder)
     item = replace(item, choices=choices) if several else item
     _check_question(where, item, section, file)
@@ -132,23 +119,25 @@ def _letters(where: str, row: Mapping[str, Any]) -> list[str]:
     return ["".join(sorted(set(target)))]
 
 
-def _rubric_points(where: str, row: Mapping[str, Any]) -> float:
-    """Points of a rubric: what its criteria add up to, which is what `points` says."""
-    try:
-        total = math.fsum(Criterion.model_validate(one).points for one in row["rubric"])
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{where}, field rubric: expected a list of {{criterion, points}} ({error})"
-        ) from None
+def _points(where: str, row: Mapping[str, Any]) -> float:
+    """Points of a question: what its rubric adds up to, if it has one."""
+    total = 1.0
+    if "rubric" in row:
+        try:
+            total = math.fsum(Criterion.model_validate(one).points for one in row["rubric"])
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{where}, field rubric: expected a list of {{criterion, points}} ({error})"
+            ) from None
     points = row.get("points", total)
-    if not isinstance(points, int | float) or abs(total - points) > 1e-9:
+    if isinstance(points, bool) or not isinstance(points, int | float) or not points > 0:
+        raise UserError(f"{where}, field points: {points!r}; expected a number above 0")
+    if "rubric" in row and abs(total - points) > 1e-9:
         raise UserError(f"{where}, field rubric: adds up to {total:g} points, `points` is {points}")
-    return total
+    return float(points)
 
 
 def _check_question(where: str, item: Item, section: Section, file: ExamFile) -> None:
-    if item.weight <= 0:
-        raise UserError(f"{where}, field points: {item.weight:g}; must be above 0")
     if section.format == "choice" and not isinstance(item.target, int):
         raise UserError(f"{where}, field target: missing; expected the letter of the right choice")
     if section.format in ("short", "code") and (item.choices or not item.target):

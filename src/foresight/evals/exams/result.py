@@ -12,7 +12,7 @@ differ is not in it. At 95 %.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from foresight.evals.clean import degradation, lower
 from foresight.evals.exams.elo import contest_rating
 from foresight.evals.exams.exam import Exam, Section
 from foresight.evals.exams.percentile import Percentiles, Range, widest
-from foresight.evals.exams.scoring import Elo, Raw
+from foresight.evals.exams.scoring import Elo, overall_share
 from foresight.evals.item import Item
 from foresight.evals.record import Reason, Record
 from foresight.evals.statistics import Estimate, mean_estimate
@@ -52,11 +52,12 @@ class Standing:
 @dataclass(frozen=True)
 class Score:
     """A score on the exam's scale (raw: the share of points), its interval (None where a section
-    has one group), percentiles, and the questions it rests on."""
+    has one group), the weighted share of points, the questions it rests on, percentiles."""
 
     score: float
     low: float | None
     high: float | None
+    share: float
     n: int
     percentiles: tuple[Standing, ...]
 
@@ -82,7 +83,7 @@ class SectionResult:
 class ExamResult:
     """`full`: over all questions; `clean`: without the contaminated ones, None if none is known or
     nothing would be left; the lower of the two is what is reported. Both are None while answers
-    wait for people or a section has no score."""
+    wait for people or a section has no score. `degradation`: of the shares of points."""
 
     exam: str
     unit: str
@@ -97,9 +98,6 @@ class ExamResult:
     def score(self) -> Score | None:
         """The one that is reported."""
         return self.clean if self.reported == "clean" else self.full
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def exam_result(
@@ -124,18 +122,14 @@ def exam_result(
         reported = "clean"
     return ExamResult(
         exam=exam.name,
-        unit=exam.file.scoring.unit or ("share of points" if _is_raw(exam) else ""),
+        unit=exam.file.scoring.unit,
         sections=sections,
         full=full,
         clean=clean,
         contaminated=len(known & ids),
-        degradation=degradation(full.score, clean.score) if full and clean else None,
+        degradation=degradation(full.share, clean.share) if full and clean else None,
         reported=reported,
     )
-
-
-def _is_raw(exam: Exam) -> bool:
-    return isinstance(exam.file.scoring, Raw)
 
 
 @dataclass(frozen=True)
@@ -211,23 +205,25 @@ def _score(exam: Exam, records: Mapping[str, Sequence[Record]], seed: int) -> Sc
     scored = [one for some in records.values() for one in some if one.score is not None]
     random = np.random.default_rng(seed)
     scoring = exam.file.scoring
-    draws: Floats | None
+    marks = {one.name: _marks(one, records[one.name]) for one in exam.file.sections}
+    shares = {name: np.array([one.share]) for name, one in marks.items()}
+    draws: Floats | None = None
     if isinstance(scoring, Elo):
         point, draws = _rating(scoring, scored, exam.questions, random)
     else:
-        marks = {one.name: _marks(one, records[one.name]) for one in exam.file.sections}
-        shares = {name: np.array([one.share]) for name, one in marks.items()}
         point = float(scoring.score(shares, exam.parts, exam.scales)[0])
         drawn = {name: one.draws(random) for name, one in marks.items()}
         whole = {name: some for name, some in drawn.items() if some is not None}
-        draws = scoring.score(whole, exam.parts, exam.scales) if len(whole) == len(marks) else None
+        if len(whole) == len(marks):
+            draws = scoring.score(whole, exam.parts, exam.scales)
     low = high = None
     if draws is not None:
         # Quantiles that are scores themselves: a scale may have five.
         low, high = map(float, np.quantile(draws, (0.025, 0.975), method="inverted_cdf"))
         low, high = min(low, point), max(high, point)
-    standings = _standings(exam, point, low, high)
-    return Score(point, low, high, len({one.item for one in scored}), standings)
+    share = float(overall_share(shares, exam.parts)[0])
+    n = len({one.item for one in scored})
+    return Score(point, low, high, share, n, _standings(exam, point, low, high))
 
 
 def _rating(

@@ -58,6 +58,7 @@ class Raw(_Scoring):
     """No scale is known: the weighted share of points."""
 
     method: Literal["raw"] = "raw"
+    unit: str = "share of points"
 
 
 class Linear(_Scoring):

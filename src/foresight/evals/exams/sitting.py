@@ -8,6 +8,7 @@ sample, the plain task. Base models can be asked for the letter by log-probabili
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from foresight.errors import UserError
 from foresight.evals.exams.bracketed import PHRASE, Bracketed
 from foresight.evals.exams.exam import Exam, Half, Section, without_pictures
 from foresight.evals.exams.grades import People
-from foresight.evals.exams.holdout import Ledger, Sitting, Standing
+from foresight.evals.exams.holdout import HoldoutRun, Ledger, Sitting
 from foresight.evals.graders import Grader
 from foresight.evals.journal import read_records
 from foresight.evals.layout import Layout
@@ -118,7 +119,8 @@ def tasks(exam: Exam, arm: Arm) -> dict[str, Task]:
             asked = tuple(map(without_pictures, asked))
             examples = tuple(map(without_pictures, examples))
         few_shot = {"": examples} if examples else {}
-        found[section.name] = Task(section.name, asked, protocol(section, arm), few_shot)
+        name = re.sub(r"[^\w.+-]+", "_", f"{exam.name}.{section.name}")
+        found[section.name] = Task(name, asked, protocol(section, arm), few_shot)
     return found
 
 
@@ -142,11 +144,11 @@ Watch = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
 
 @dataclass(frozen=True)
 class Sat:
-    """Records of an exam by section. `standing`: of a holdout run that is finished, else None."""
+    """Records of an exam by section. `run`: of the holdout, if it is finished."""
 
     records: Mapping[str, tuple[Record, ...]]
     method: str
-    standing: Standing | None = None
+    run: HoldoutRun | None = None
 
 
 def sit(
@@ -173,7 +175,7 @@ def sit(
         raise UserError(f"{out_dir}: its records are not those that were finished (see {ledger})")
     else:
         records = {name: tuple(read_records(out_dir / name)) for name in asked}
-    return Sat(records, how, book.standing(name))
+    return Sat(records, how, book.run(name))
 
 
 def _ask(
