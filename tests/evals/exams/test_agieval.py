@@ -65,9 +65,15 @@ def test_worked_examples_come_first(exams: tuple[Path, dict[str, Imported]]) -> 
 def test_it_is_the_same_every_time(
     exams: tuple[Path, dict[str, Imported]], tmp_path: Path, shared_data: Path
 ) -> None:
-    to, _ = exams
+    to, found = exams
     rows = [json.loads(line) for line in (to / "lsat/holdout/lsat-ar.jsonl").open()]
-    assert len(rows) == 138 and rows[0]["id"].startswith("lsat-ar/")
+    # A holdout must stay what it was: these counts follow from the hash that splits.
+    counts = [(found[name].development, found[name].holdout) for name in ("sat-math", "math")]
+    assert (
+        counts == [(116, 109), (509, 495)]
+        and len(rows) == 138
+        and rows[0]["id"].startswith("lsat-ar/")
+    )
     with pytest.raises(UserError, match="is there already"):
         import_agieval(shared_data / "evals" / "agieval", to)
 

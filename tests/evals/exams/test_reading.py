@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_several_right_letters(tmp_path: Path) -> None:
                         {"scale.csv": None})  # fmt: skip
     (item,) = read_exam(folder).halves["holdout"]["mc"]
     assert (item.target, item.choices) == (("BC",), ("1", "2", "4"))
+
+
+def test_line_signs_of_other_scripts_end_no_line(tmp_path: Path) -> None:
+    """JSON strings may hold U+2028 and U+0085 unescaped."""
+    row = {"question": "a\u2028b\x85c", "choices": ["a", "b"], "target": 0}
+    text = json.dumps(row, ensure_ascii=False) + "\n"
+    folder = write_exam(tmp_path / "exam", files={HOLDOUT: text, "scale.csv": "raw,scaled\n0,1\n"})
+    (item,) = read_exam(folder).halves["holdout"]["mc"]
+    assert item.text == "a\u2028b\x85c"
 
 
 def line(text: str) -> int:
