@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -205,9 +205,8 @@ def _checked(model: type[Any], settings: Mapping[str, Any], where: str) -> Any:
         raise UserError(f"{where}: " + "; ".join(told)) from None
 
 
-def read_items(path: Path, check: Callable[[str, Item], None] | None = None) -> tuple[Item, ...]:
-    """Items of a JSONL file (also .jsonl.gz). Raises UserError naming file, line and field;
-    `check(where, item)` may raise more."""
+def read_items(path: Path) -> tuple[Item, ...]:
+    """Items of a JSONL file (also .jsonl.gz). Raises UserError naming file, line and field."""
     items = []
     for name, text in read_files(path, path.name.removesuffix(".gz")).items():
         for number, (where, row) in enumerate(rows_of(str(path.with_name(name)), text), start=1):
@@ -217,13 +216,14 @@ def read_items(path: Path, check: Callable[[str, Item], None] | None = None) -> 
                     f"{where}, field {unknown[0]}: unknown; expected {', '.join(ITEM_FIELDS)} "
                     f"(put anything else into `meta`)"
                 )
-            items.append(_item(where, row, str(number), path.parent))
-            if check:
-                check(where, items[-1])
+            items.append(item_of(where, row, str(number), path.parent))
     return tuple(items)
 
 
-def _item(where: str, row: Mapping[str, Any], name: str, folder: Path) -> Item:
+def item_of(where: str, row: Mapping[str, Any], name: str, folder: Path) -> Item:
+    """The item of a JSON object, its fields being `ITEM_FIELDS`; `name`: its id unless it gives
+    one; pictures are files of `folder`. Raises UserError beginning with `where`."""
+
     def field(key: str, kind: Any, default: Any, expected: str) -> Any:
         value = row.get(key, default)
         if not isinstance(value, kind) or isinstance(value, bool):

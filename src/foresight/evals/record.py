@@ -23,9 +23,13 @@ class Reason(StrEnum):
     """The grader gave no verdict; no score."""
     SCORING_FAILED = "scoring_failed"
     """The sandbox or the scorer broke; no score."""
+    UNGRADED = "ungraded"
+    """The answer waits for people who grade it; no score yet."""
 
 
-UNSCORED = (Reason.NO_RESPONSE, Reason.GRADER_FAILED, Reason.SCORING_FAILED)
+FAILED = (Reason.NO_RESPONSE, Reason.GRADER_FAILED, Reason.SCORING_FAILED)
+"""Asked for again when a run is taken up."""
+UNSCORED = (*FAILED, Reason.UNGRADED)
 """Such records are counted and shown apart; they are no zeros."""
 
 

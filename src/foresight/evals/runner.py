@@ -18,7 +18,7 @@ from foresight.evals.item import Item
 from foresight.evals.journal import Journal, read_records, write_sorted
 from foresight.evals.layout import image_sha256
 from foresight.evals.protocols import Answer, Attempt
-from foresight.evals.record import UNSCORED, Record, record_key
+from foresight.evals.record import FAILED, Record, record_key
 from foresight.evals.summary import summarise
 from foresight.evals.task import Task
 from foresight.inference.language_model import LanguageModel
@@ -60,7 +60,7 @@ def run(
     `out_dir` gets `task.json` (hash and settings), `records.jsonl`, `timings.jsonl` (`key`,
     `seconds` from when its batch was asked to when it was answered), `summary.json`, and the
     pictures that prompts name under `images/`. A killed run is taken up where it stopped: records
-    that are there are kept, but those without a score are asked for again. When all are there, the
+    that are there are kept, but those that failed are asked for again. When all are there, the
     file is sorted, so that it has the same bytes however often the run was interrupted.
 
     Raises UserError if `out_dir` holds another task or model, or is in use; if more than one
@@ -79,7 +79,7 @@ def run(
         _write_images(items, out_dir / "images")
         journal = stack.enter_context(Journal(path))
         timings = stack.enter_context(Journal(out_dir / "timings.jsonl"))
-        kept = [one for one in read_records(path) if one.reason not in UNSCORED]
+        kept = [one for one in read_records(path) if one.reason not in FAILED]
         have = {one.key for one in kept}
         progress = Progress(len(places), len(have & places.keys()))
         for one in kept:

@@ -6,15 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from foresight.evals.clean import degradation
 from foresight.evals.record import Record
 from foresight.evals.statistics import Estimate, difference_estimate, t_quantile
 from foresight.evals.summary import cluster, summarise
-
-
-def degradation(overall: float, clean: float) -> float | None:
-    """(clean - overall) / overall: what the GPT-4 report's Tables 10 and 11 hold, in per cent, in
-    their last column (its caption words it differently). None if overall is 0."""
-    return (clean - overall) / overall if overall else None
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,12 @@ VERSION = 2
 SCORER = "foresight"
 THIN = 1000
 """Characters of each text that the list of samples shows."""
-_REASONS = {Reason.OK: None, Reason.INVALID_FORMAT: "invalid_response_format"}
-"""Ours that have another name there; the others are spelt alike."""
+_REASONS = {
+    Reason.OK: None,
+    Reason.INVALID_FORMAT: "invalid_response_format",
+    Reason.UNGRADED: "grader_failed",
+}
+"""Ours that have another name there, or none; the others are spelt alike."""
 _PICTURE = re.compile(r"\[image ([0-9a-f]{64}) \d+x\d+\]")
 
 Json = dict[str, Any]

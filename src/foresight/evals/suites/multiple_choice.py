@@ -202,14 +202,20 @@ def agieval(path: Path, subset: str) -> Suite:
 
 
 def _agieval_item(where: str, name: str, exam: str, row: dict[str, Any], label: str) -> Item:
-    choices = tuple(re.sub(r"^\s*\([A-Z]\)\s*", "", one) for one in row["options"])
+    text, choices, group = agieval_question(row)
     target = LETTERS.find(label)
     if not 0 <= target < len(choices):
         raise UserError(f"{where}, field label: {label!r} is none of {len(choices)} options")
+    return Item(name, (Text(text),), choices, target, group, meta={"category": exam})
+
+
+def agieval_question(row: dict[str, Any]) -> tuple[str, tuple[str, ...], str]:
+    """Text with its passage, options without their letters, and the passage's group."""
+    choices = tuple(re.sub(r"^\s*\([A-Z]\)\s*", "", one) for one in row["options"] or ())
     passage = (row.get("passage") or "").strip()
     group = hashlib.sha256(passage.encode()).hexdigest()[:12] if passage else ""
     text = f"{passage}\n{row['question']}" if passage else row["question"]
-    return Item(name, (Text(text.strip()),), choices, target, group, meta={"category": exam})
+    return text.strip(), choices, group
 
 
 def no_subset(name: str, subset: str) -> None:

@@ -1,0 +1,117 @@
+"""Verbs of exams: exam, import-exams."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.errors import UserError
+
+
+class Half(StrEnum):
+    """Of an exam's questions."""
+
+    DEVELOPMENT = "development"
+    HOLDOUT = "holdout"
+
+
+class Choices(StrEnum):
+    """How a letter is asked for."""
+
+    GENERATE = "generate"
+    LOGPROB = "logprob"
+
+
+@app.command()
+def exam(
+    model: Annotated[
+        str, typer.Argument(help="Run directory or checkpoint, or api:NAME@URL of an endpoint.")
+    ],
+    folders: Annotated[list[Path], typer.Argument(help="Exams: folders with an exam.yaml.")],
+    half: Annotated[
+        Half, typer.Option(help="The holdout is for one run per model and method.")
+    ] = Half.DEVELOPMENT,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Show pictures, or placeholders.")
+    ] = True,
+    choices: Annotated[
+        Choices, typer.Option(help="Explanation and letter, or the letter's log-probability.")
+    ] = Choices.GENERATE,
+    contaminated: Annotated[
+        Path | None,
+        typer.Option(help="Ids of questions that training data hold, one a line: the score without "
+                     "them is reported if it is lower."),
+    ] = None,
+    grader: Annotated[
+        str | None, typer.Option(help="Model that grades free responses; default: people do.")
+    ] = None,
+    grades: Annotated[
+        Path | None, typer.Option(help="Journal of people's grades: item, grader, points.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Of holdout runs; default: holdout.jsonl of each folder.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where records go; default: runs/exams/MODEL.")
+    ] = None,
+    keep_end: Annotated[
+        bool,
+        typer.Option(help="Of a prompt longer than the context keep the end, as lm-eval does."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put exams to a model: score on the exam's scale, interval, percentile range.
+
+    Call again after an interruption to go on. Answers that wait for people are in awaiting.jsonl.
+    """
+    from foresight.evals.exams.grades import read_grades
+    from foresight.evals.exams.outcome import read_ids, take
+    from foresight.evals.exams.reading import read_exam
+    from foresight.evals.exams.sitting import Arm
+    from foresight.evals.model_grader import RubricPoints
+    from foresight.inference.open import open_model
+    from foresight.views.evals import running
+    from foresight.views.exams import show_exams
+
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise UserError(f"two folders have one name ({', '.join(names)}); rename one")
+    read = [read_exam(folder) for folder in folders]
+    ids = read_ids(contaminated, read) if contaminated else None
+    given = read_grades(grades) if grades else None
+    judge = {"grader": RubricPoints(model=open_model(grader))} if grader else {}
+    arm = Arm(half.value, images, choices.value, **judge)
+    opened = open_model(model, keep_end)
+    folder = out or Path("runs/exams") / re.sub(r"[^\w.+-]+", "_", opened.name)
+    try:
+        found = [
+            take(one, arm, opened, folder / name, lambda title: running(errors, title),
+                 ledger, ids, given)
+            for one, name in zip(read, names, strict=True)
+        ]  # fmt: skip
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    value = {"model": opened.name, "out": str(folder), "exams": [one.to_json() for one in found]}
+    emit(value, as_json, lambda: show_exams(console, found, folder))
+
+
+@app.command()
+def import_exams(
+    source: Annotated[str, typer.Argument(help="agieval@PATH: its folder or tar archive.")],
+    to: Annotated[Path, typer.Option(help="The folder below which exams are written.")],
+    as_json: AsJson = False,
+) -> None:
+    """Exam folders from a public set, split into a development and a holdout half."""
+    from foresight.evals.exams.agieval import import_agieval
+    from foresight.views.exams import show_imported
+
+    suite, _, path = source.partition("@")
+    if suite != "agieval" or not path:
+        raise UserError(f"{source}: expected agieval@PATH")
+    found = import_agieval(Path(path), to)
+    emit([vars(one) for one in found], as_json, lambda: show_imported(console, found))

@@ -1,0 +1,1 @@
+"""Exams: folders of questions with sections, scales, percentiles and a holdout half."""

@@ -1,0 +1,34 @@
+"""Published results of other models, to stand beside ours: facts, with their citation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from foresight.evals.exams.rows import rows_of
+
+SOURCE = "OpenAI, GPT-4 Technical Report (arXiv:2303.08774), Table 1"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the report's Table 1: scores and percentiles as they are printed there, "" where
+    there is none."""
+
+    exam: str
+    gpt4: str
+    gpt4_percentile: str
+    gpt4_no_vision: str
+    gpt4_no_vision_percentile: str
+    gpt35: str
+    gpt35_percentile: str
+
+
+@cache
+def published() -> Mapping[str, Published]:
+    """The report's exams by name."""
+    fields = tuple(Published.__dataclass_fields__)
+    rows = rows_of(Path(__file__).with_name("gpt4_report.csv"), fields)
+    return {row.fields["exam"]: Published(**row.fields) for row in rows}
