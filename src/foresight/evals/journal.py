@@ -14,13 +14,14 @@ from foresight.evals.record import Reason, Record
 from foresight.runs import write_atomic
 
 SYNC_EVERY = 64
-"""Lines that a power cut may cost. A killed process costs none: each line is one write."""
+"""Lines that a power cut may cost, unless told otherwise. A killed process costs none: each line is
+one write."""
 
 
 class Journal:
     """A JSONL file that is appended to. What a killed writer left unfinished is cut off first."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sync_every: int = SYNC_EVERY) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Unbuffered: a line is with the system as soon as it is written.
@@ -30,7 +31,7 @@ class Journal:
         whole = _whole_bytes(path)
         if whole < path.stat().st_size:
             self._file.truncate(whole)
-        self._unsynced = 0
+        self._unsynced, self._sync_every = 0, sync_every
 
     def __enter__(self) -> Journal:
         return self
@@ -47,7 +48,7 @@ class Journal:
     def append(self, line: str) -> None:
         self._file.write(line.encode() + b"\n")
         self._unsynced += 1
-        if self._unsynced >= SYNC_EVERY:
+        if self._unsynced >= self._sync_every:
             os.fsync(self._file.fileno())
             self._unsynced = 0
 
