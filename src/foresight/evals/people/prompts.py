@@ -20,12 +20,13 @@ from foresight.evals.item import Item
 class Filters:
     """`min_words`: a shorter prompt is too short. `max_copies`: a prompt that occurs more often is
     too common, with all its copies; copies are equal up to case, punctuation and articles, or have
-    Jaccard `similarity` of their runs of five words. `disallowed`: regular expressions, any case.
+    Jaccard `similarity` of their runs of five letters (of five words, a typo would make a short
+    prompt another one). `disallowed`: regular expressions, any case.
     """
 
     min_words: int = 3
     max_copies: int = 3
-    similarity: float = 0.7
+    similarity: float = 0.85
     disallowed: tuple[str, ...] = ()
 
 
@@ -93,13 +94,15 @@ def sift(items: Sequence[Item], filters: Filters) -> Sifted:
 
 def _firsts(items: Sequence[Item], similarity: float) -> list[str]:
     """Of each prompt the id of the first one that it repeats, which may be itself."""
+
+    def letters(text: str) -> Text:
+        """As words of one letter, of which `deduplicate` takes five at a time."""
+        return Text(" ".join(normalised(text, "words").replace(" ", "_")))
+
     documents = [
         Document(
             item.id,
-            tuple(
-                Text(normalised(part.text, "words")) if isinstance(part, Text) else part
-                for part in item.parts
-            ),
+            tuple(letters(one.text) if isinstance(one, Text) else one for one in item.parts),
             "prompts",
         )
         for item in items

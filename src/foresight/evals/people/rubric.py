@@ -41,10 +41,11 @@ class Rubric(BaseModel):
         """A number is a scale; a list is criteria, and `max` their sum."""
         if isinstance(value, int | float):
             return {"max": value}
-        if isinstance(value, list):
+        if isinstance(value, list) and value:
             points = [one.get("points", 1.0) for one in value if isinstance(one, dict)]
-            numbers = [one for one in points if isinstance(one, int | float)]
-            return {"max": math.fsum(numbers) or 1.0, "criteria": value}
+            # What is no number of points is told by the criterion itself.
+            some = [one for one in points if isinstance(one, int | float) and one > 0]
+            return {"max": math.fsum(some) or 1.0, "criteria": value}
         return value
 
     @model_validator(mode="after")
