@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.errors import UserError
 
 if TYPE_CHECKING:
     from foresight.evals.people.desk import Desk
@@ -70,6 +71,8 @@ def collect(
     from foresight.views.evals import running
     from foresight.views.people import show_collection
 
+    if layout.count("{question}") != 1:
+        raise UserError(f"layout {layout!r}: must contain {{question}} exactly once")
     filters = sifting.Filters(
         min_words, max_copies, disallowed=sifting.read_disallowed(disallowed) if disallowed else ()
     )

@@ -46,7 +46,7 @@ def test_items_have_their_own(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     rubrics = read_rubrics(str(path))
     assert rubrics.of("q0").max == 5
-    assert rubrics.of("q1").asked()[0].name == "as elsewhere"
+    assert rubrics.of("q1").asked()[0].name == "as the model grader"
     with pytest.raises(UserError, match="item q2: has no rubric"):
         rubrics.of("q2")
 
