@@ -70,8 +70,8 @@ class _Handler(LocalHandler):
         person, path = asked
         if body is None:
             self._answer(400, "text/plain", b"expected a JSON object")
-        elif path == "undo":
-            self._json(self.desk.undo(person))
+        elif path == "undo" and isinstance(body.get("done"), int):
+            self._json(self.desk.undo(person, body["done"]))
         elif path == "enter":
             try:
                 self._json(self.desk.enter(person, body))
@@ -93,7 +93,7 @@ class _Handler(LocalHandler):
         """The JSON object of a request. Another site's page cannot send one: that takes a content
         type for which its browser asks first, and is not answered."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LARGEST:
+        if not re.fullmatch("[0-9]{1,6}", length) or int(length) > LARGEST:
             self.close_connection = True
             return None
         raw = self.rfile.read(int(length))

@@ -71,6 +71,12 @@ def test_failed_answers_make_no_pair_and_are_asked_again(tmp_path: Path) -> None
     assert [pair.second.text for pair in found.pairs()] == ["y", "y"]
 
 
+def test_half_a_character_does_not_stop_the_collection(tmp_path: Path) -> None:
+    prompts(tmp_path, 1)
+    found = put(tmp_path, Written(lambda *_: "so \ud83d", name="m"))
+    assert [one.text for one in found.answers] == ["so ?"]
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     prompts(tmp_path, 2)
     put(tmp_path, Written(name="m"))

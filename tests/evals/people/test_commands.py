@@ -63,8 +63,9 @@ def test_prefer_from_prompts_to_reward_pairs(tmp_path: Path) -> None:
     with path.open("a") as stream:
         stream.write('{"id": "hi", "question": "hi"}\n{"id": "x", "question": "A bad bad word"}\n')
     (tmp_path / "bad.txt").write_text("bad word\n")
-    command = ("prefer", "collect", path, "--model", "m", "--model", "n", "--out", "blind",
-               "--disallowed", "bad.txt", "--layout", "Q: {question}\\nA:", "--max-copies", 9)  # fmt: skip
+    two = ("--model", "m", "--model", "n", "--out", "blind")
+    more = ("--disallowed", "bad.txt", "--layout", "Q: {question}\\nA:", "--max-copies", 9)
+    command = ("prefer", "collect", path, *two, *more)
     found = run(*command)
     assert (found["prompts"], found["answers"], found["pairs"]) == (8, 16, 8)
     assert found["filtered"] == {"too_short": 1, "disallowed": 1}

@@ -122,9 +122,9 @@ class Collection:
     def pairs(self) -> list[Pair]:
         """Every two models on every prompt that both have answered."""
         found = {(one.prompt, one.model): one for one in self.answers}
-        pairs = []
+        names, pairs = self.models, []
         for prompt in self.prompts:
-            have = [found[prompt.id, name] for name in self.models if (prompt.id, name) in found]
+            have = [found[prompt.id, name] for name in names if (prompt.id, name) in found]
             for first, second in combinations(have, 2):
                 key = sha256_json([prompt.id, first.model, second.model])
                 pairs.append(Pair(key, prompt, first, second))
@@ -209,7 +209,8 @@ def _ask(
         answer = Answer(
             prompt=items[at].id,
             model=model.name,
-            text=one.text,
+            # Half a surrogate pair, which an endpoint can send, fits no file.
+            text=one.text.encode(errors="replace").decode(),
             finish=one.finish,
             tokens=one.completion_tokens,
             error=one.error,

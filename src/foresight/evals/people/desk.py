@@ -117,11 +117,12 @@ class Desk(ABC, Generic[E]):
                 raise UserError("you have judged this one in another window: undo it there first")
             return self._card(person)
 
-    def undo(self, person: str) -> dict[str, Any]:
-        """Take back the person's last entry; it is shown again. Nothing to undo is no error."""
+    def undo(self, person: str, done: int) -> dict[str, Any]:
+        """Take back the last of the person's `done` entries; it is shown again. If there are more
+        or fewer by now nothing happens: it was asked twice."""
         with self._lock:
             mine = [one for one in self._stood.values() if one.person == person]
-            if mine:
+            if mine and len(mine) == done:
                 self._write(mine[-1].model_copy(update={"action": "undo", "at": _now()}))
                 self._held[person] = mine[-1].key
             return self._card(person)

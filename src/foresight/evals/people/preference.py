@@ -84,9 +84,10 @@ class Preference:
         return asdict(self)
 
 
-def judged_pairs(collection: Collection) -> tuple[list[Judged], list[Vote]]:
-    """Pairs that have a verdict, and all votes that stand. Raises UserError naming file and line of
-    a vote on a pair that the collection does not have."""
+def judged_pairs(collection: Collection) -> tuple[list[Judged], list[Vote], int]:
+    """Pairs that have a verdict, all votes that stand, and how many pairs have no verdict.
+
+    Raises UserError naming the file of a vote on a pair that the collection does not have."""
     votes = list(standing(read_rows(collection.votes, Vote)).values())
     by_pair: dict[str, list[Vote]] = defaultdict(list)
     for one in votes:
@@ -101,19 +102,20 @@ def judged_pairs(collection: Collection) -> tuple[list[Judged], list[Vote]]:
         Judged(pair, tuple(one for one in by_pair[pair.key] if one.action != "skip"))
         for pair in pairs
     )
-    return [one for one in found if one.votes or one.pair.identical], votes
+    judged = [one for one in found if one.votes or one.pair.identical]
+    return judged, votes, len(pairs) - len(judged)
 
 
 def preference(collection: Collection) -> Preference:
     """Raises UserError if nothing was judged yet."""
-    judged, votes = judged_pairs(collection)
+    judged, votes, waiting = judged_pairs(collection)
     cast = [one for one in votes if one.action != "skip"]
     if not cast:
         raise UserError(f"{collection.folder}: no votes yet; `foresight prefer judge` takes them")
     clusters = [one.pair.prompt.cluster for one in judged]
     return Preference(
         prompts=len(collection.prompts),
-        waiting=len(collection.pairs()) - len(judged),
+        waiting=waiting,
         judges=dict(sorted(Counter(one.judge for one in cast).items())),
         skipped=len(votes) - len(cast),
         duels=tuple(_duels(judged)),
@@ -203,7 +205,7 @@ def export(collection: Collection, path: Path) -> Exported:
     (the explicit-prompt conversational form that TRL's RewardTrainer reads), `judges` how many
     voted. Pictures are parts `image_url` with data URLs, as in OpenAI's chat format. Ties are left
     out."""
-    judged, _ = judged_pairs(collection)
+    judged, *_ = judged_pairs(collection)
     lines, tied, split = [], 0, 0
     for one in judged:
         if one.score == 0.5:
