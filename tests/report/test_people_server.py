@@ -100,7 +100,16 @@ def test_only_who_has_the_address_gets_anything(
     ann, ben = clients
     assert ann.base != ben.base and len(ann.base) == 34
     said = {"id": ann.card()["id"], "action": "left"}
-    for base in ("/", "/card", f"/{'0' * 32}/", f"/{'0' * 32}/card", "//", ann.base[:-2] + "/"):
+    for base in (
+        "/",
+        "/card",
+        "/[",
+        "//[",
+        f"/{'0' * 32}/",
+        f"/{'0' * 32}/card",
+        "//",
+        ann.base[:-2] + "/",
+    ):
         assert ann.ask("GET", base)[0] == 404
         assert ann.ask("POST", base.rstrip("/") + "/enter", said)[0] == 404
     for path in (".secret", "../votes.jsonl", "images/", "images/..%2f.secret", "x", "card/x",
@@ -113,7 +122,7 @@ def test_only_who_has_the_address_gets_anything(
 def test_other_sites_cannot_ask_or_vote(clients: list[Client], collection: Collection) -> None:
     ann, _ = clients
     said = {"id": ann.card()["id"], "action": "left"}
-    for host in ("evil.example", "127.0.0.1.evil.example:80", ""):
+    for host in ("evil.example", "127.0.0.1.evil.example:80", "[", ""):
         for method, path in (("GET", "card"), ("GET", ""), ("POST", "enter"), ("POST", "undo")):
             assert ann.ask(method, path, said, Host=host)[0] == 403, (method, path, host)
     # What a page elsewhere can send without being asked: a form, or text.

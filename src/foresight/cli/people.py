@@ -90,13 +90,15 @@ def collect(
             found = collection.collect(items, models, out, filters, asking, watch)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    names = {one.name for one in models}
+    came = sum(one.model in names for one in found.answers)
     pairs, filtered = found.pairs(), read_jsonl(out / "filtered.jsonl")
     value = {
         "out": str(out),
         "prompts": len(found.prompts),
         "models": found.models,
         "answers": len(found.answers),
-        "missing": len(models) * len(found.prompts) - len(found.answers),
+        "missing": len(models) * len(found.prompts) - came,
         "pairs": len(pairs),
         "identical": sum(pair.identical for pair in pairs),
         "filtered": dict(Counter(one["reason"] for one in filtered)),

@@ -62,7 +62,10 @@ class LocalHandler(BaseHTTPRequestHandler):
     def _asked_here(self) -> bool:
         """Whether the address is this server's own; else it is refused. Another site's name that
         was pointed here (DNS rebinding) must not read anything."""
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        try:
+            host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        except ValueError:
+            host = None
         own, _ = self.connection.getsockname()
         if host in (LOCAL if own in LOCAL else (own,)):
             return True

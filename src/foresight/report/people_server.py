@@ -7,7 +7,6 @@ import re
 from functools import partial
 from http.server import ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
 
 from foresight.errors import UserError
 from foresight.evals.people.desk import Desk
@@ -82,12 +81,13 @@ class _Handler(LocalHandler):
 
     def _asked(self) -> tuple[str, str] | None:
         """Who asks for what; None if it was refused."""
-        _, token, *rest = [*urlsplit(self.path).path.split("/", 2), ""]
+        _, _, asked = self.path.partition("?")[0].partition("/")
+        token, _, path = asked.partition("/")
         person = self.people.get(token)
         if person is None:
             self._answer(404, "text/plain", b"not here: ask for the address that was printed")
             return None
-        return person, rest[0]
+        return person, path
 
     def _body(self) -> dict[str, Any] | None:
         """The JSON object of a request. Another site's page cannot send one: that takes a content

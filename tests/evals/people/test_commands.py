@@ -123,6 +123,7 @@ def test_mistakes_are_one_message(tmp_path: Path) -> None:
     answers(tmp_path / "runs")
     two = ("--model", "m", "--model", "n", "--max-copies", 4)
     run("prefer", "collect", path, *two, "--out", "blind")
+    run("prefer", "collect", path, "--model", "m", "--max-copies", 4, "--out", "one")
     (tmp_path / "wrong.jsonl").write_text('{"prompt": "Why?"}\n')
     for words, message in [
         (("prefer", "collect", "none.jsonl", *two, "--out", "x"), "none.jsonl: no such file"),
@@ -131,6 +132,7 @@ def test_mistakes_are_one_message(tmp_path: Path) -> None:
         (("prefer", "collect", path, *two, "--out", "x", "--layout", "Q"), "layout 'Q'"),
         (("prefer", "collect", path, *two, "--out", "blind", "--seed", 3), "whose asking differ"),
         (("prefer", "judge", "runs"), "runs: no collection"),
+        (("prefer", "judge", "one"), "one: no two models' answers to judge"),
         (("prefer", "judge", "blind", "--judge", "a/b"), "name 'a/b'"),
         (("prefer", "judge", "blind", "--overlap", 2), "overlap 2.0"),
         (("prefer", "judge", "blind", "--host", "0.0.0.0"), "host 0.0.0.0"),

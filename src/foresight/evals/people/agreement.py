@@ -8,7 +8,13 @@ from itertools import combinations
 
 import numpy as np
 
-from foresight.evals.statistics import Estimate, Floats, difference_estimate, mean_estimate
+from foresight.evals.statistics import (
+    Estimate,
+    Floats,
+    cluster_codes,
+    difference_estimate,
+    mean_estimate,
+)
 
 DRAWS = 2000
 
@@ -115,16 +121,15 @@ def weighted_kappa(
 
 def _bootstrap(of: Callable[[Floats], Floats], clusters: Sequence[Hashable]) -> Coefficient:
     """`of` maps weights of the units, (draws, units), to values. Seeded: same data, same answer."""
-    codes: dict[Hashable, int] = {}
-    index = np.array([codes.setdefault(cluster, len(codes)) for cluster in clusters], int)
+    index = cluster_codes(clusters)
+    n = int(index.max()) + 1
     with np.errstate(divide="ignore", invalid="ignore"):
         value = of(np.ones((1, len(index))))[0]
         if not np.isfinite(value):
             return Coefficient(None, None, None)
-        if len(codes) < 2:
+        if n < 2:
             return Coefficient(float(value), None, None)
-        shares = np.full(len(codes), 1 / len(codes))
-        drawn = np.random.default_rng(0).multinomial(len(codes), shares, DRAWS)
+        drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS)
         values = of(drawn[:, index].astype(float))
     low, high = np.percentile(values[np.isfinite(values)], [2.5, 97.5])
     return Coefficient(float(value), float(low), float(high))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 from scipy.sparse.csgraph import connected_components
 
-from foresight.evals.statistics import Floats, t_quantile
+from foresight.evals.statistics import Floats, cluster_codes, t_quantile
 
 ELO = 400 / np.log(10.0)
 """Elo points per unit of strength."""
@@ -76,13 +76,16 @@ def bradley_terry(matches: Sequence[Match]) -> BradleyTerry | None:
         wins = wins + 0.5 * (met > 0)
     strengths = _maximum(wins)
     bread = np.linalg.pinv(_information(wins, strengths))
-    clusters = len({one.cluster for one in matches})
-    if unbounded:
-        covariance = bread
-    else:
+    codes = cluster_codes([one.cluster for one in matches])
+    clusters = int(codes.max()) + 1
+    covariance = bread
+    if not unbounded:
+        # The gradient of every cluster's likelihood.
+        gradients = np.zeros((clusters, len(names)))
         residuals = score - special.expit(strengths[first] - strengths[second])
-        meat = _clustered(first, second, residuals, [one.cluster for one in matches], len(names))
-        covariance = bread @ meat @ bread * (clusters / max(clusters - 1, 1))
+        np.add.at(gradients, (codes, first), residuals)
+        np.add.at(gradients, (codes, second), -residuals)
+        covariance = bread @ gradients.T @ gradients @ bread * (clusters / max(clusters - 1, 1))
     half = t_quantile(clusters - 1) * np.sqrt(np.diag(covariance)) if clusters > 1 else None
     found = [
         Strength(
@@ -124,16 +127,3 @@ def _information(wins: Floats, at: Floats) -> Floats:
     weight = (wins + wins.T) * chance * (1.0 - chance)
     information: Floats = np.diag(weight.sum(1)) - weight
     return information
-
-
-def _clustered(
-    first: np.ndarray, second: np.ndarray, residuals: Floats, clusters: Sequence[Hashable], n: int
-) -> Floats:
-    """Sum over clusters of the outer product of their scores' gradients."""
-    codes: dict[Hashable, int] = {}
-    index = np.array([codes.setdefault(cluster, len(codes)) for cluster in clusters])
-    gradients = np.zeros((len(codes), n))
-    np.add.at(gradients, (index, first), residuals)
-    np.add.at(gradients, (index, second), -residuals)
-    outer: Floats = gradients.T @ gradients
-    return outer

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from foresight.errors import UserError
 from foresight.evals.people.collection import Collection, Pair
 from foresight.evals.people.desk import Desk, Sharing
 from foresight.evals.people.entry import Entry
@@ -34,10 +35,16 @@ class Vote(Entry):
 
 
 class VoteDesk(Desk[Vote]):
-    """Pairs of a collection. Which answer stands left is drawn for each pair and judge."""
+    """Pairs of a collection. Which answer stands left is drawn for each pair and judge.
+
+    Raises UserError if there is no pair of different answers.
+    """
 
     def __init__(self, collection: Collection, sharing: Sharing) -> None:
         pairs = [pair for pair in collection.pairs() if not pair.identical]
+        if not pairs:
+            raise UserError(f"{collection.folder}: no two models' answers to judge; `foresight "
+                            f"prefer collect` with another --model adds its answers")  # fmt: skip
         self._pairs = {pair.key: pair for pair in pairs}
         self._images, self._sharing = collection.folder / "images", sharing
         super().__init__(collection.votes, Vote, list(self._pairs), sharing)
