@@ -7,7 +7,7 @@ from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
 from foresight.cli import ladders, forecasts, registry, evals, exams, contamination  # isort: skip
-from foresight.cli import translate, interop, sandbox, view  # isort: skip
+from foresight.cli import people, translate, interop, sandbox, view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
@@ -20,6 +20,7 @@ __all__ = [
     "interop",
     "ladders",
     "main",
+    "people",
     "registry",
     "sandbox",
     "translate",

@@ -14,7 +14,8 @@ from foresight.evals.record import Reason, Record
 from foresight.runs import write_atomic
 
 SYNC_EVERY = 64
-"""Lines that a power cut may cost. A killed process costs none: each line is one write."""
+"""Lines that a power cut may cost, unless told otherwise. A killed process costs none: each line is
+one write."""
 
 
 class Journal:
@@ -30,8 +31,7 @@ class Journal:
         whole = _whole_bytes(path)
         if whole < path.stat().st_size:
             self._file.truncate(whole)
-        self._unsynced = 0
-        self._sync_every = sync_every
+        self._unsynced, self._sync_every = 0, sync_every
 
     def __enter__(self) -> Journal:
         return self

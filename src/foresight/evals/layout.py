@@ -6,6 +6,7 @@ import hashlib
 import re
 import string
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -16,6 +17,8 @@ from foresight.evals.item import Item
 from foresight.inference.language_model import Parts
 
 LETTERS = string.ascii_uppercase
+PICTURE = re.compile(r"\[image ([0-9a-f]{64}) \d+x\d+\]")
+"""A picture in a prompt's text: SHA-256, height and width."""
 _FIELD = re.compile(r"\{(question|options|category|number|letter|choice|answer|solution)\}")
 
 
@@ -130,6 +133,17 @@ def prompt_text(parts: Parts) -> str:
         else f"[image {image_sha256(part)} {part.pixels.shape[0]}x{part.pixels.shape[1]}]"
         for part in parts
     )
+
+
+def parts_of(prompt: str, folder: Path) -> Parts:
+    """A prompt from its text, pictures from the files `SHA-256.png` of a folder. Raises UserError
+    if one is missing."""
+    parts: list[Text | Image] = []
+    end = 0
+    for found in PICTURE.finditer(prompt):
+        parts += [Text(prompt[end : found.start()]), Image.from_file(folder / f"{found[1]}.png")]
+        end = found.end()
+    return joined([*parts, Text(prompt[end:])])
 
 
 def _fill(template: str, **values: str) -> str:

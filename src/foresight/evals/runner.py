@@ -76,7 +76,7 @@ def run(
     path = out_dir / "records.jsonl"
     with locked(out_dir), ExitStack() as stack:
         _claim(task, model, out_dir)
-        _write_images(items, out_dir / "images")
+        write_images(items, out_dir / "images")
         journal = stack.enter_context(Journal(path))
         timings = stack.enter_context(Journal(out_dir / "timings.jsonl"))
         kept = [one for one in read_records(path) if one.reason not in FAILED]
@@ -184,7 +184,8 @@ def _claim(task: Task, model: LanguageModel, out_dir: Path) -> None:
         write_json(path, claim)
 
 
-def _write_images(items: Sequence[Item], folder: Path) -> None:
+def write_images(items: Sequence[Item], folder: Path) -> None:
+    """Every picture of the items as `SHA-256.png`, as their prompts name it."""
     for image in _images(items):
         path = folder / f"{image_sha256(image)}.png"
         if not path.exists():

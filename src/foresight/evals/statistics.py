@@ -96,10 +96,14 @@ def _cluster_se(residuals: Floats, weights: Floats, clusters: Sequence[Hashable]
     return float(np.sqrt(groups / (groups - 1) * (sums @ sums)) / weights.sum())
 
 
-def _cluster_sums(values: Floats, clusters: Sequence[Hashable]) -> Floats:
+def cluster_codes(clusters: Sequence[Hashable]) -> NDArray[np.intp]:
+    """Clusters numbered from 0 in the order in which they occur."""
     codes: dict[Hashable, int] = {}
-    index = [codes.setdefault(cluster, len(codes)) for cluster in clusters]
-    sums: Floats = np.bincount(index, weights=values, minlength=len(codes)).astype(float)
+    return np.array([codes.setdefault(cluster, len(codes)) for cluster in clusters], np.intp)
+
+
+def _cluster_sums(values: Floats, clusters: Sequence[Hashable]) -> Floats:
+    sums: Floats = np.bincount(cluster_codes(clusters), weights=values).astype(float)
     return sums
 
 

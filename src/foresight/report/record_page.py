@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -12,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from foresight.evals.layout import PICTURE
 from foresight.evals.record import Record
 from foresight.report.record_index import TEXTS, RecordIndex
 from foresight.report.record_query import VERDICTS, facets, record_json, row_json
+from foresight.report.scripted import scripted_page, to_script
 
 EMBEDDED = 2000
 """Records that a page holds unless told otherwise: a few megabytes."""
-PICTURE = re.compile(r"\[image ([0-9a-f]{64}) \d+x\d+\]")
 
 
 def record_page(
@@ -79,21 +77,9 @@ def picture(index: RecordIndex, sha256: str) -> bytes | None:
     return None
 
 
-def to_script(value: Any) -> str:
-    """JSON that may stand in a `<script>` element: no `<` is in it, whatever the texts hold."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
 def _page(title: str, data: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("foresight.report", "."), autoescape=True, undefined=StrictUndefined
-    )
-    template = environment.get_template("records.html")
-    [script] = template.blocks["script"](template.new_context())
-    # Only this very script may run, so that a text that got past the escaping still could not.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    embedded = to_script(data | {"verdicts": VERDICTS})
-    return template.render(title=title, digest=digest, data=Markup(embedded))
+    embedded = Markup(to_script(data | {"verdicts": VERDICTS}))
+    return scripted_page("records.html", title=title, data=embedded)[0]
 
 
 def _ranks(index: RecordIndex, name: str, rows: NDArray[np.intp]) -> list[int | None]:

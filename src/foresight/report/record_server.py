@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from foresight.errors import UserError
+from foresight.report.local_server import LocalHandler, local_server
 from foresight.report.record_index import RecordIndex, record_files
 from foresight.report.record_page import live_page, picture
 from foresight.report.record_query import Query, Result, locate, record_json, row_json, run
@@ -88,70 +88,36 @@ def serve(viewer: Viewer, port: int) -> ThreadingHTTPServer:
 
     Raises UserError if the port is taken.
     """
-    try:
-        server = _Server(("127.0.0.1", port), partial(_Handler, viewer))
-    except OSError as error:
-        raise UserError(f"port {port}: {error.strerror}; --port 0 takes any that is free") from None
-    return server
+    return local_server(partial(_Handler, viewer), port)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A page that calls its question off closes the connection: that is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LocalHandler):
     """Answers GET only."""
-
-    protocol_version = "HTTP/1.1"
-    # Many small answers on one connection: without it each waits for the last one's receipt.
-    disable_nagle_algorithm = True
-    wbufsize = -1
 
     def __init__(self, viewer: Viewer, *args: Any) -> None:
         self.viewer = viewer
         super().__init__(*args)
 
-    def do_GET(self) -> None:
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        if host not in ("127.0.0.1", "localhost"):
-            # Another site's name that was pointed here must not read the records.
-            return self._send(403, "text/plain", b"ask for 127.0.0.1 or localhost")
+    def get(self) -> None:
         url = urlsplit(self.path)
         words = dict(parse_qsl(url.query, keep_blank_values=True))
         try:
             self._answer(url.path, words)
         except UserError as error:
-            self._send(400, "text/plain", str(error).encode(errors="replace"))
+            self.send(400, "text/plain", str(error).encode(errors="replace"))
 
     def _answer(self, path: str, words: dict[str, str]) -> None:
         if path == "/":
-            self._send(200, "text/html", self.viewer.page().encode())
+            self.send(200, "text/html", self.viewer.page().encode())
         elif path in ("/rows", "/record"):
             value = self.viewer.rows(words) if path == "/rows" else self.viewer.record(words)
-            self._send(200, "application/json", json.dumps(value, allow_nan=False).encode())
+            self.send(200, "application/json", json.dumps(value, allow_nan=False).encode())
         elif path.startswith("/images/") and (
             png := picture(self.viewer.index, path.removeprefix("/images/").removesuffix(".png"))
         ):
-            self._send(200, "image/png", png)
+            self.send(200, "image/png", png)
         else:
-            self._send(404, "text/plain", b"not here")
-
-    def _send(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal belongs to the command."""
+            self.send(404, "text/plain", b"not here")
 
 
 def _whole(words: dict[str, str], name: str) -> int:

@@ -1,0 +1,125 @@
+"""What `prefer` and `grade` show on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from foresight.evals.people.agreement import Beside, Coefficient
+from foresight.evals.people.bradley_terry import BradleyTerry
+from foresight.evals.people.grade import Grading
+from foresight.evals.people.preference import Preference
+from foresight.evals.statistics import Estimate
+from foresight.views import _table
+
+SHOWN = 10
+"""Prompts left out that are named on the terminal."""
+
+
+def show_collection(console: Console, value: Mapping[str, Any]) -> None:
+    reasons = ", ".join(f"{n} {reason}" for reason, n in value["filtered"].items()) or "none"
+    lines = [
+        f"{value['prompts']} prompts; left out: {reasons}",
+        *(f"  {one['id']}: {one['reason']} ({one['detail']})" for one in value["left_out"][:SHOWN]),
+    ]
+    if len(value["left_out"]) > SHOWN:
+        lines.append(f"  all of them in {value['out']}/filtered.jsonl")
+    lines.append(f"{value['answers']} answers of {', '.join(value['models'])}")
+    if value["missing"] > 0:
+        lines.append(f"{value['missing']} answers did not come; call again to ask for them")
+    lines.append(f"{value['pairs']} pairs, {value['identical']} of equal answers (ties)")
+    _say(console, lines)
+
+
+def show_pages(console: Console, people: Sequence[Mapping[str, Any]]) -> None:
+    _say(console, [f"{one['person']}, {one['left']} left: {one['url']}" for one in people])
+    _say(console, ["an address is its person's alone; Ctrl-C ends, everything said is kept"])
+
+
+def show_preference(console: Console, found: Preference) -> None:
+    rows = []
+    for one in found.duels:
+        names = f"{one.first} over {one.second}"
+        counts = f"{one.wins} / {one.ties} / {one.losses}"
+        p = f"{one.adjusted_p:.2g}"
+        rows.append([names, *_shares(one.win_rate), counts, p, f"{one.sign_p:.2g}"])
+        rows += [
+            [f"  {name or '(no category)'}", *_shares(rate), "", "", ""]
+            for name, rate in one.categories.items()
+        ]
+    several = ", Holm" if len(found.duels) > 1 else ""
+    columns = ["", "win rate", "95 %", "pairs", "won / tied / lost", f"p{several}", "sign test"]
+    _table(console, "Preferred by people, ties as half", columns, rows)
+    judges = ", ".join(f"{name} {n}" for name, n in found.judges.items())
+    lines = [f"votes: {judges}; {found.skipped} skipped; {found.waiting} pairs wait"]
+    if same := sum(one.identical for one in found.duels):
+        lines.append(f"{same} pairs of equal answers count as ties, nobody was asked")
+    if found.left is not None:
+        rate, interval, n = _shares(found.left)
+        lines.append(f"the left answer was chosen in {rate} of {n} votes, 95 % {interval}")
+    if found.agreement is not None:
+        rate, interval, n = _shares(found.agreement.same)
+        lines.append(
+            f"two judges agreed on {rate} of {n} pairs, 95 % {interval}; Krippendorff's alpha "
+            f"{_coefficient(found.agreement.alpha)}"
+        )
+    _say(console, lines)
+    if len(found.duels) > 1 and found.strengths is None:
+        _say(console, ["no strengths: some models never met, not even by way of others"])
+    elif len(found.duels) > 1 and found.strengths is not None:
+        _show_strengths(console, found.strengths)
+
+
+def _show_strengths(console: Console, found: BradleyTerry) -> None:
+    rows = [
+        [one.model, f"{one.strength:+.3f}", _between(one.low, one.high, "+.3f"), f"{one.elo:+.0f}"]
+        for one in found.strengths
+    ]
+    title = f"Bradley-Terry strengths, {found.matches} pairs of answers"
+    _table(console, title, ["model", "log-odds", "95 %", "Elo"], rows)
+    if found.unbounded:
+        told = "unbounded: some models never lost to the others; a tie was added between every two"
+        _say(console, [f"{told} that met, and how far they are apart is the doing of that tie"])
+
+
+def show_export(console: Console, value: Mapping[str, Any]) -> None:
+    tied = f"{value['tied']} ties left out, {value['split']} of them because judges disagree"
+    _say(console, [f"{value['pairs']} pairs in {value['out']}; {tied}"])
+
+
+def show_grading(console: Console, found: Grading) -> None:
+    rows = [[name, *_shares(one)] for name, one in found.models.items()]
+    _table(console, "Scores by people", ["model", "score", "95 %", "answers"], rows)
+    graders = ", ".join(f"{name} {n}" for name, n in found.graders.items())
+    _say(console, [f"{found.graded} of {found.answers} answers graded: {graders}"])
+    sets = [*found.agreement, *([found.records] if found.records else [])]
+    if sets:
+        columns = ["", "answers", "weighted kappa, 95 %", "mean difference", "95 %"]
+        _table(console, "Agreement (quadratic weights)", columns, [_beside(one) for one in sets])
+
+
+def _beside(one: Beside) -> list[str]:
+    mean = f"{one.difference.mean:+.3f}"
+    between = _between(one.difference.low, one.difference.high, "+.3f")
+    return [f"{one.first}, {one.second}", str(one.n), _coefficient(one.kappa), mean, between]
+
+
+def _shares(one: Estimate) -> list[str]:
+    return [f"{one.mean:.3f}", _between(one.low, one.high, ".3f"), str(one.n)]
+
+
+def _coefficient(one: Coefficient) -> str:
+    if one.value is None:
+        return "undefined (all the same)"
+    return f"{one.value:.2f} {_between(one.low, one.high, '.2f')}".rstrip()
+
+
+def _between(low: float | None, high: float | None, form: str) -> str:
+    return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
+
+
+def _say(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
