@@ -6,11 +6,22 @@ import sys
 from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
-from foresight.cli import ladders, forecasts, registry, evals, interop, sandbox, view  # isort: skip
+from foresight.cli import ladders, forecasts, registry, evals, calibration, interop, sandbox, view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
-__all__ = ["app", "evals", "forecasts", "interop", "ladders", "main", "registry", "sandbox", "view"]
+__all__ = [
+    "app",
+    "calibration",
+    "evals",
+    "forecasts",
+    "interop",
+    "ladders",
+    "main",
+    "registry",
+    "sandbox",
+    "view",
+]
 
 
 def main() -> NoReturn:
