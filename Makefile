@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
-	bench-generation bench-evals bench-choice bench-viewer bench-sandbox bench-api .venv-evals-peers learn-priors clean
+	bench-generation bench-evals bench-choice bench-viewer bench-sandbox bench-api bench-calibration .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -102,6 +102,10 @@ bench-capability: .venv/.dev
 # The viewer of evaluation records on 200,000 of them (--browser scrolls in Chromium too).
 bench-viewer: .venv/.dev
 	$(BIN)/python bench/viewer.py
+
+# Coverage of calibration errors and temperatures on simulated models whose truth is known.
+bench-calibration: .venv/.dev
+	$(BIN)/python bench/calibration.py
 
 # The sandbox beside a process per sample, on HumanEval (reads ../shared/data/evals).
 bench-sandbox: .venv/.dev

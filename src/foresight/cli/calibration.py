@@ -34,7 +34,7 @@ def calibration(
     Needs records of multiple choice by log-probability. With two sets, the change of the error on
     the questions that both answered.
     """
-    from foresight.report.reliability_figure import calibration_page, reliability_files
+    from foresight.report.reliability_figure import calibration_page, figure_files
     from foresight.runs import write_atomic
     from foresight.views.calibration import show_calibration
 
@@ -51,7 +51,7 @@ def calibration(
             raise UserError(
                 f"--out {out}: {len(found)} tasks; name the records.jsonl of one, or write .html"
             )
-        write_atomic(out, reliability_files(found[0])[0])
+        write_atomic(out, figure_files(found[0])[0])
     emit([one.to_json() for one in found], as_json, lambda: show_calibration(console, found, out))
 
 

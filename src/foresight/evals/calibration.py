@@ -111,6 +111,11 @@ class PairedStudy:
         return asdict(self)
 
 
+def edges_of(choices: Choices, probabilities: Floats, options: Options, binning: Binning) -> Floats:
+    """(bins + 1,) ends of the bins: by width alone, or by what the confidences are."""
+    return _forecasts(choices, probabilities, options, binning).edges
+
+
 @dataclass(frozen=True)
 class _Forecasts:
     """Confidences (m,) with whether they came true (m,), and the attempt (m,) that each is of."""

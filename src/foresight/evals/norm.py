@@ -9,7 +9,9 @@ noughts and least to those without, hence three shapes:
 - low end: means within 2 standard errors of nought are nought (moment selection at the kink, after
   Andrews and Soares 2010);
 - point (the size of which the sum seen is the median): the means as seen;
-- high end: no mean is smaller than its standard error.
+- high end: no mean is smaller than its standard error. A sum that is small even for means of
+  nought is luck, which must not pass for precision: chances are divided by that of nought (CLs,
+  Read 2002), so that the end is never nought itself.
 
 `bench/calibration.py` measures the coverage of what this gives, and what simpler ways give.
 """
@@ -90,18 +92,19 @@ def norm_intervals(
     reach = 4.0 * errors.sum()
     grid = np.linspace(max(0.0, means.plug_in - reach), means.plug_in + reach, GRID)
 
-    def inverted(shape: Floats, chances: Sequence[float]) -> Floats:
-        """Sizes at which a sum not above the one seen has these chances."""
+    def inverted(shape: Floats, chances: Sequence[float], relative: bool = False) -> Floats:
+        """Sizes at which a sum not above the one seen has these chances (relative to size 0)."""
         line = signs * (shape if shape.any() else errors)
         line = line / np.abs(line).sum()
         below = [(np.abs(t * line + noise).sum(axis=1) <= means.plug_in).mean() for t in grid]
         # Falling but for the draws' own noise; the end of the grid stands for what is beyond.
         falling = np.minimum.accumulate(below)
-        found: Floats = np.interp(-np.asarray(chances), -falling, grid)
+        unit = falling[0] if relative else 1.0
+        found: Floats = np.interp(-unit * np.asarray(chances), -falling, grid)
         return found
 
     lows = inverted(np.where(beyond, sizes, 0.0), [(1 + level) / 2 for level in levels])
-    highs = inverted(np.maximum(sizes, errors), [(1 - level) / 2 for level in levels])
+    highs = inverted(np.maximum(sizes, errors), [(1 - level) / 2 for level in levels], True)
     (point,) = inverted(sizes, [0.5])
     return float(point), [
         (float(min(low, point)), float(max(high, point)))
