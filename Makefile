@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
 	bench-generation bench-evals bench-suites bench-choice bench-viewer bench-sandbox bench-api \
-	bench-contamination .venv-evals-peers learn-priors clean
+	bench-contamination bench-calibration .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -107,6 +107,10 @@ bench-suites: .venv/.dev
 # The viewer of evaluation records on 200,000 of them (--browser scrolls in Chromium too).
 bench-viewer: .venv/.dev
 	$(BIN)/python bench/viewer.py
+
+# Coverage of calibration errors and temperatures on simulated models whose truth is known.
+bench-calibration: .venv/.dev
+	$(BIN)/python bench/calibration.py
 
 # The sandbox beside a process per sample, on HumanEval (reads ../shared/data/evals).
 bench-sandbox: .venv/.dev

@@ -15,7 +15,6 @@ from foresight.evals.statistics import (
     POWER_Z,
     Estimate,
     agreement,
-    calibration_error,
     detectable,
     difference_estimate,
     holm,
@@ -23,7 +22,6 @@ from foresight.evals.statistics import (
     mean_estimate,
     pass_at_k,
     permutation_p,
-    reliability,
     t_quantile,
     unpaired_p,
 )
@@ -189,20 +187,6 @@ def test_pass_at_k_is_unbiased_and_the_plug_in_is_not() -> None:
     assert pass_at_k(100_000, 3, 100) == pytest.approx(0.003, rel=0.01)
     with pytest.raises(ValueError):
         pass_at_k(5, 6, 1)
-
-
-def test_calibration_by_hand() -> None:
-    bins = reliability([0.95, 0.85, 0.85, 0.15, 1.0], [1, 1, 0, 0, 1])
-    assert [(one.n, one.right) for one in bins] == [(1, 0.0), (2, 0.5), (2, 1.0)]
-    assert calibration_error(bins) == pytest.approx((0.15 + 2 * 0.35 + 2 * 0.025) / 5)
-
-
-def test_a_calibrated_model_has_a_small_error_and_a_boaster_has_not() -> None:
-    random = np.random.default_rng(5)
-    p = random.random(20_000)
-    right = (random.random(20_000) < p).astype(float)
-    assert calibration_error(reliability(list(p), list(right))) < 0.015
-    assert calibration_error(reliability(list(np.sqrt(p)), list(right))) > 0.1
 
 
 def test_kappa_by_hand() -> None:

@@ -7,12 +7,13 @@ from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
 from foresight.cli import ladders, forecasts, registry, evals, exams, contamination  # isort: skip
-from foresight.cli import people, translate, interop, sandbox, view  # isort: skip
+from foresight.cli import calibration, people, translate, interop, sandbox, view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
 __all__ = [
     "app",
+    "calibration",
     "contamination",
     "evals",
     "exams",

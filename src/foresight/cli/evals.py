@@ -85,21 +85,10 @@ def compare(
     """Is the difference real? Two sets of records, paired item by item."""
     from foresight.evals.compare import adjusted
     from foresight.evals.compare import compare as paired
-    from foresight.evals.journal import record_sets
+    from foresight.evals.journal import paired_sets
     from foresight.views.evals import show_comparisons
 
-    sets = record_sets(first), record_sets(second)
-    if all(len(one) == 1 for one in sets):
-        # One set each: pairs even if the tasks have other names (two ways of asking).
-        pairs = [(next(iter(sets[0].values())), next(iter(sets[1].values())))]
-    else:
-        pairs = [(rows, sets[1][name]) for name, rows in sets[0].items() if name in sets[1]]
-    if not pairs:
-        raise UserError(
-            f"{first} has tasks {', '.join(sets[0])}; {second} has {', '.join(sets[1])}: none in "
-            f"common"
-        )
-    found = adjusted([paired(*pair) for pair in pairs])
+    found = adjusted([paired(*pair) for pair in paired_sets(first, second)])
     emit([one.to_json() for one in found], as_json, lambda: show_comparisons(console, found))
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from foresight.errors import UserError
-from foresight.evals.record import Record
+from foresight.evals.record import Record, cluster
 from foresight.evals.statistics import (
     Estimate,
     detectable,
@@ -20,7 +20,6 @@ from foresight.evals.statistics import (
     permutation_p,
     unpaired_p,
 )
-from foresight.evals.summary import cluster
 
 
 @dataclass(frozen=True)

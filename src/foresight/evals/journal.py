@@ -133,3 +133,18 @@ def record_sets(path: Path) -> dict[str, list[Record]]:
         if len(models) > 1:
             raise UserError(f"{path}: records of {task} are of models {', '.join(models)}")
     return sets
+
+
+def paired_sets(first: Path, second: Path) -> list[tuple[list[Record], list[Record]]]:
+    """Record sets of the same tasks at two paths. One set each: a pair even if the tasks have other
+    names (two ways of asking). Raises UserError as `record_sets`, or if no task is in both."""
+    sets = record_sets(first), record_sets(second)
+    if all(len(one) == 1 for one in sets):
+        return [(next(iter(sets[0].values())), next(iter(sets[1].values())))]
+    pairs = [(rows, sets[1][name]) for name, rows in sets[0].items() if name in sets[1]]
+    if not pairs:
+        raise UserError(
+            f"{first} has tasks {', '.join(sets[0])}; {second} has {', '.join(sets[1])}: none in "
+            f"common"
+        )
+    return pairs

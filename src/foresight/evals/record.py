@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -72,3 +73,8 @@ def record_key(task_hash: str, item: str, sample: int, model: str) -> str:
     """SHA-256 of what a record answers."""
     text = json.dumps([task_hash, item, sample, model], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cluster(record: Record) -> Hashable:
+    """What a record is not independent of: its group, else its item."""
+    return ("group", record.group) if record.group else ("item", record.item)

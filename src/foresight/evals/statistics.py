@@ -1,4 +1,4 @@
-"""What may be concluded from scores: intervals, paired tests, calibration, pass@k, agreement.
+"""What may be concluded from scores: intervals, paired tests, pass@k, agreement.
 
 Scores lie in [0, 1]. Every interval is at 95 %.
 """
@@ -171,35 +171,6 @@ def pass_at_k(n: int, right: int, k: int) -> float:
     if n - right < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / at for at in range(n - right + 1, n + 1))
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Answers of like confidence: number, mean confidence, share that is right."""
-
-    n: int
-    confidence: float
-    right: float
-
-
-def reliability(
-    confidences: Sequence[float], right: Sequence[float], bins: int = 10
-) -> tuple[Bin, ...]:
-    """Bins of equal width over [0, 1] that hold something."""
-    values, hits = np.asarray(confidences, float), np.asarray(right, float)
-    index = np.minimum((values * bins).astype(int), bins - 1)
-    return tuple(
-        Bin(int(some.sum()), float(values[some].mean()), float(hits[some].mean()))
-        for at in range(bins)
-        if (some := index == at).any()
-    )
-
-
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: mean |confidence - share right|, weighted by bins' counts
-    (Naeini et al. 2015)."""
-    n = sum(one.n for one in bins)
-    return sum(one.n * abs(one.confidence - one.right) for one in bins) / n
 
 
 @dataclass(frozen=True)

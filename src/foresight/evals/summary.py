@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from foresight.evals.record import UNSCORED, Reason, Record
-from foresight.evals.statistics import (
-    Bin,
-    Estimate,
-    calibration_error,
-    mean_estimate,
-    pass_at_k,
-    reliability,
-)
+from foresight.evals.calibration import Calibration, calibration_of
+from foresight.evals.record import UNSCORED, Reason, Record, cluster
+from foresight.evals.statistics import Estimate, mean_estimate, pass_at_k
 
 PASS_AT = (1, 10, 100)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Probabilities of choices (softmax of their log-probabilities) against what is right.
-
-    `ece`: over all options of all items, as in the GPT-4 report's figure 8; `ece_top`: over each
-    item's likeliest option only.
-    """
-
-    ece: float
-    ece_top: float
-    bins: tuple[Bin, ...]
 
 
 @dataclass(frozen=True)
@@ -88,15 +69,10 @@ def summarise(records: Sequence[Record]) -> Summary:
         tokens=sum(one.tokens for one in records),
         pass_at=_pass_at(scored),
         mean_logprob=math.fsum(targets) / len(targets) if targets else None,
-        calibration=_calibration(scored),
+        calibration=calibration_of(scored),
         normalised=_normalised(scored),
         categories=_categories(scored),
     )
-
-
-def cluster(record: Record) -> Hashable:
-    """What a record is not independent of: its group, else its item."""
-    return ("group", record.group) if record.group else ("item", record.item)
 
 
 def _mean(scored: Sequence[Record]) -> Estimate | None:
@@ -129,34 +105,6 @@ def _pass_at(scored: Sequence[Record]) -> dict[int, Estimate]:
 
 def _right(records: Sequence[Record]) -> int:
     return sum(one.score == 1.0 for one in records)
-
-
-def _calibration(scored: Sequence[Record]) -> Calibration | None:
-    confidences, right, top, top_right = [], [], [], []
-    for one in scored:
-        if not one.choice_logprobs or not isinstance(one.target, int):
-            continue
-        shares = softmax(one.choice_logprobs)
-        confidences += shares
-        right += [float(at == one.target) for at in range(len(shares))]
-        top.append(max(shares))
-        top_right.append(float(shares.index(top[-1]) == one.target))
-    if not top:
-        return None
-    bins = reliability(confidences, right)
-    return Calibration(
-        calibration_error(bins), calibration_error(reliability(top, top_right)), bins
-    )
-
-
-def softmax(logprobs: Sequence[float]) -> list[float]:
-    """Probabilities of choices given that one of them is chosen."""
-    highest = max(logprobs)
-    if highest == -math.inf:
-        return [1.0 / len(logprobs)] * len(logprobs)
-    powers = [math.exp(one - highest) for one in logprobs]
-    total = math.fsum(powers)
-    return [one / total for one in powers]
 
 
 def _normalised(scored: Sequence[Record]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from foresight.report.evidence import gather
 from foresight.report.headline import headline, integrity
 from foresight.report.record_index import RecordIndex
 from foresight.report.record_page import record_page
+from foresight.report.reliability_figure import calibration_chapter
 from foresight.report.suites import suite_chapters
 from foresight.report.words import describe, short
 from foresight.runs import write_atomic
@@ -27,7 +28,10 @@ def write_page(directory: Path, verification: Report | None = None) -> Path:
     """
     evidence = gather(directory, verification)
     first, figure = sections.figure_one(evidence)
-    suites = suite_chapters(directory, evidence.recipe.ladder.suites)
+    suites = [
+        *suite_chapters(directory, evidence.recipe.ladder.suites),
+        calibration_chapter(evidence.evals),
+    ]
     chapters = [
         headline(evidence),
         first,

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from foresight.evals.calibration import Calibration
 from foresight.evals.compare import Comparison
 from foresight.evals.record import Record
 from foresight.evals.runner import Progress
@@ -83,7 +84,7 @@ def show_evaluation(
             str(one.score.n if one.score else 0),
             str(one.unscored),
             "" if one.invalid_format_rate is None else f"{100 * one.invalid_format_rate:.1f} %",
-            "" if one.calibration is None else f"{one.calibration.ece:.3f}",
+            "" if one.calibration is None else _error(one.calibration),
         ])  # fmt: skip
     columns = ["task", "score", "95 %", "n", "no score", "bad format", "ECE"]
     _table(console, f"Scores of {found[0][1].model}", columns, rows)
@@ -93,6 +94,10 @@ def show_evaluation(
     for warning in told:
         console.print(f"  warning: {warning}", style="yellow", markup=False)
     console.print(f"records in {folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _error(calibration: Calibration) -> str:
+    return f"{calibration.view('all', 'width').error.debiased:.3f}"
 
 
 def _show_details(console: Console, one: Summary) -> None:

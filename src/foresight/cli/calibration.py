@@ -1,0 +1,69 @@
+"""The verb that asks whether a model's probabilities are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foresight.cli.common import AsJson, app, console, emit
+from foresight.errors import UserError
+
+if TYPE_CHECKING:
+    from foresight.evals.calibration import PairedStudy, Study
+
+
+@app.command()
+def calibration(
+    records: Annotated[
+        Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")
+    ],
+    after: Annotated[
+        Path | None,
+        typer.Argument(help="The same questions put to another model: after post-training."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Draw reliability diagrams: a page (.html), or of one task an .svg."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Are the probabilities of choices right? Calibration error with interval, and a temperature.
+
+    Needs records of multiple choice by log-probability. With two sets, the change of the error on
+    the questions that both answered.
+    """
+    from foresight.report.reliability_figure import calibration_page, figure_files
+    from foresight.runs import write_atomic
+    from foresight.views.calibration import show_calibration
+
+    if out is not None and out.suffix not in (".html", ".svg"):
+        raise UserError(f"--out {out}: expected a name that ends in .html or .svg")
+    try:
+        found = _studies(records, after)
+    except UserError as error:
+        raise UserError(f"{records}{f', {after}' if after else ''}: {error}") from None
+    if out is not None and out.suffix == ".html":
+        write_atomic(out, calibration_page(found))
+    elif out is not None:
+        if len(found) > 1:
+            raise UserError(
+                f"--out {out}: {len(found)} tasks; name the records.jsonl of one, or write .html"
+            )
+        write_atomic(out, figure_files(found[0])[0])
+    emit([one.to_json() for one in found], as_json, lambda: show_calibration(console, found, out))
+
+
+def _studies(first: Path, second: Path | None) -> list[Study | PairedStudy]:
+    """Of the tasks that hold log-probabilities; if none does, the error of the first."""
+    from foresight.evals.calibration import paired_study, study
+    from foresight.evals.journal import paired_sets, record_sets
+
+    if second is not None:
+        pairs = paired_sets(first, second)
+        chosen = [pair for pair in pairs if all(any(r.choice_logprobs for r in s) for s in pair)]
+        return [paired_study(*pair) for pair in chosen or pairs]
+    sets = list(record_sets(first).values())
+    held = [rows for rows in sets if any(one.choice_logprobs for one in rows)]
+    return [study(rows) for rows in held or sets]
