@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from foresight.errors import UserError
 from foresight.evals.journal import record_sets
-from foresight.evals.record import Record
+from foresight.evals.record import Record, cluster
 from foresight.evals.statistics import Agreement, Estimate, agreement, mean_estimate
-from foresight.evals.summary import cluster
 
 By = Literal["category", "task"]
 

@@ -72,7 +72,11 @@ def choices_of(records: Sequence[Record]) -> Choices | None:
     found = [
         one
         for one in records
-        if len(one.choice_logprobs) > 1 and one.score is not None and one.weight > 0
+        if len(one.choice_logprobs) > 1
+        and one.score is not None
+        and one.weight > 0
+        # Several right options have no one confidence.
+        and not isinstance(one.target, list | tuple)
     ]
     if not found:
         return None

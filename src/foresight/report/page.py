@@ -10,6 +10,7 @@ from foresight.report.blocks import render
 from foresight.report.canvas import files
 from foresight.report.card import disclosure
 from foresight.report.evidence import gather
+from foresight.report.exam_chapter import exam_chapter
 from foresight.report.headline import headline, integrity
 from foresight.report.record_index import RecordIndex
 from foresight.report.record_page import record_page
@@ -42,6 +43,7 @@ def write_page(directory: Path, verification: Report | None = None) -> Path:
         sections.transfer(evidence),
         sections.pictures(evidence),
         *(chapter for chapter, _, _ in suites),
+        exam_chapter(directory, [one.run for one in (*evidence.rungs, *evidence.targets)]),
         disclosure(evidence),
         integrity(evidence),
     ]

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from foresight.evals.clean import degradation
-from foresight.evals.record import Record
+from foresight.evals.record import Record, cluster
 from foresight.evals.statistics import Estimate, difference_estimate, t_quantile
-from foresight.evals.summary import cluster, summarise
+from foresight.evals.summary import summarise
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,8 @@ from foresight.evals.exams.exam import Exam, Section
 from foresight.evals.exams.percentile import Percentiles, Range, widest
 from foresight.evals.exams.scoring import Elo, overall_share
 from foresight.evals.item import Item
-from foresight.evals.record import Reason, Record
+from foresight.evals.record import Reason, Record, cluster
 from foresight.evals.statistics import Estimate, mean_estimate
-from foresight.evals.summary import cluster
 
 Floats = NDArray[np.float64]
 DRAWS = 4000

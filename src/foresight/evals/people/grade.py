@@ -17,9 +17,8 @@ from foresight.evals.people.agreement import Beside, beside
 from foresight.evals.people.desk import Desk, Sharing
 from foresight.evals.people.entry import Entry, read_rows, standing
 from foresight.evals.people.rubric import Rubrics
-from foresight.evals.record import Reason, Record
+from foresight.evals.record import Reason, Record, cluster
 from foresight.evals.statistics import Estimate, mean_estimate
-from foresight.evals.summary import cluster
 
 NOTE_LETTERS = 10_000
 

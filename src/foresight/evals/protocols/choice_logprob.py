@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+from scipy.special import softmax
+
 from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout, letters, prompt_text
 from foresight.evals.protocols.protocol import Answer, Attempt, Emit, Protocol, needs_choices
 from foresight.evals.record import Reason
-from foresight.evals.summary import softmax
 from foresight.inference.language_model import LanguageModel, Score, ScoreRequest
 
 
@@ -131,7 +132,8 @@ class ChoiceLogprob(Protocol):
 def _score(item: Item, pick: int, values: Sequence[float]) -> float:
     if isinstance(item.target, int):
         return float(pick == item.target)
-    shares = zip(item.choices, softmax(values), strict=True)
+    finite = values if max(values) > -math.inf else [0.0] * len(values)
+    shares = zip(item.choices, softmax(finite).tolist(), strict=True)
     return min(math.fsum(share for choice, share in shares if choice in item.target), 1.0)
 
 
