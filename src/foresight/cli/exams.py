@@ -51,7 +51,7 @@ def exam(
         str | None, typer.Option(help="Model that grades free responses; default: people do.")
     ] = None,
     grades: Annotated[
-        Path | None, typer.Option(help="Journal of people's grades: item, grader, points.")
+        Path | None, typer.Option(help="Journal of people's grades (`foresight grade`).")
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Of holdout runs; default: holdout.jsonl of each folder.")

@@ -46,7 +46,7 @@ def test_an_exam_is_taken_graded_and_scored(folder: Path, tmp_path: Path) -> Non
     waiting = [json.loads(line) for line in (here / "awaiting.jsonl").open()]
     grades = tmp_path / "grades.jsonl"
     grades.write_text("".join(
-        json.dumps({"item": one["item"], "grader": grader, "points": 2}) + "\n"
+        json.dumps({"key": one["key"], "grader": grader, "points": 2}) + "\n"
         for one in waiting for grader in ("ann", "bob")
     ))  # fmt: skip
     second = run("m", folder, *HOLDOUT, "--grades", grades)

@@ -40,7 +40,7 @@ def journal(tmp_path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def test_graders_see_answers_and_no_models(exam: Exam, answers: tuple[Record, ...]) -> None:
     found = awaited(answers, exam.questions, {})
-    assert [one.item for one in found] == sorted(one.key for one in answers)
+    assert [one.key for one in found] == sorted(one.key for one in answers)
     assert "secret-model" not in json.dumps([asdict(one) for one in found])
     first = found[0]
     assert first.points == 3 and first.rubric[1] == {"criterion": "says why", "points": 2}
@@ -52,12 +52,12 @@ def test_graders_see_answers_and_no_models(exam: Exam, answers: tuple[Record, ..
 def test_grades_become_scores(exam: Exam, answers: tuple[Record, ...], tmp_path: Path) -> None:
     keys = [one.key for one in answers]
     rows = [
-        {"item": keys[0], "grader": "ann", "points": 3, "seconds": 40},
-        {"item": keys[0], "grader": "bob", "points": 0},
-        {"item": keys[0], "grader": "bob", "points": 2},
-        {"item": keys[1], "grader": "ann", "points": 1.5},
-        {"item": keys[1], "grader": "bob", "points": 1.5},
-        {"item": "of another exam", "grader": "ann", "points": 9},
+        {"key": keys[0], "grader": "ann", "points": 3, "seconds": 40},
+        {"key": keys[0], "grader": "bob", "points": 0},
+        {"key": keys[0], "grader": "bob", "points": 2},
+        {"key": keys[1], "grader": "ann", "points": 1.5},
+        {"key": keys[1], "grader": "bob", "points": 1.5},
+        {"key": "of another exam", "grader": "ann", "points": 9},
     ]
     found = graded(answers, exam.questions, read_grades(journal(tmp_path, rows)))
     assert [one.score for one in found.records] == [pytest.approx(2.5 / 3), 0.5, None, None]
@@ -71,7 +71,7 @@ def test_a_second_grader_is_waited_for(
 ) -> None:
     key = answers[0].key
     for graders, left in (([], 4), (["ann"], 4), (["ann", "bob"], 3)):
-        rows = [{"item": key, "grader": name, "points": 1} for name in graders]
+        rows = [{"key": key, "grader": name, "points": 1} for name in graders]
         grades = read_grades(journal(tmp_path, rows))
         assert len(awaited(answers, exam.questions, grades, twice=1.0)) == left
 
@@ -83,7 +83,7 @@ def test_people_overrule_a_model(exam: Exam, tmp_path: Path) -> None:
     model = Written(lambda prompt, request: "Because.")
     answers = take(exam, tmp_path / "out", model, arm).records["frq"]
     assert [one.score for one in answers] == [1.0] * 4 and judge.asked == 8
-    rows = [{"item": one.key, "grader": "ann", "points": 3 - at} for at, one in enumerate(answers)]
+    rows = [{"key": one.key, "grader": "ann", "points": 3 - at} for at, one in enumerate(answers)]
     found = graded(answers, exam.questions, read_grades(journal(tmp_path, rows)))
     assert [one.score for one in found.records] == [
         1.0,
@@ -97,10 +97,10 @@ def test_people_overrule_a_model(exam: Exam, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"item": "k", "grader": "ann"}, "line 1, field points: None; expected a number"),
-        ({"item": "k", "grader": "ann", "points": True}, "line 1, field points: True"),
-        ({"item": "k", "grader": 3, "points": 1}, "line 1, field grader: 3; expected a text"),
-        ({"item": "k", "grader": "ann", "points": -1}, "line 1, field points: -1; must be 0"),
+        ({"key": "k", "grader": "ann"}, "line 1, field points: None; expected a number"),
+        ({"key": "k", "grader": "ann", "points": True}, "line 1, field points: True"),
+        ({"key": "k", "grader": 3, "points": 1}, "line 1, field grader: 3; expected a text"),
+        ({"key": "k", "grader": "ann", "points": -1}, "line 1, field points: -1; must be 0"),
     ],
 )
 def test_bad_grades(tmp_path: Path, row: dict[str, Any], message: str) -> None:
@@ -111,7 +111,7 @@ def test_bad_grades(tmp_path: Path, row: dict[str, Any], message: str) -> None:
 def test_more_points_than_there_are(
     exam: Exam, answers: tuple[Record, ...], tmp_path: Path
 ) -> None:
-    rows = [{"item": answers[0].key, "grader": "ann", "points": 4}]
+    rows = [{"key": answers[0].key, "grader": "ann", "points": 4}]
     grades = read_grades(journal(tmp_path, rows))
     with pytest.raises(UserError, match="line 1, field points: 4 of 3 possible"):
         graded(answers, exam.questions, grades)

@@ -39,11 +39,11 @@ class People(TextGrader):
 
 @dataclass(frozen=True)
 class Awaited:
-    """An answer that waits for people, as they see it. `item`: its name in the journal; `question`:
+    """An answer that waits for people, as they see it. `key`: its name in the journal; `question`:
     text, a picture as "[image SHA-256 HxW]", to be found in the records' `images/`; `rubric`:
     {criterion, points} each; `points`: what they add up to; `graders`: how many are wanted."""
 
-    item: str
+    key: str
     question: str
     answer: str
     rubric: tuple[Mapping[str, Any], ...]
@@ -64,17 +64,22 @@ Grades = Mapping[str, Mapping[str, Grade]]
 
 
 def read_grades(path: Path) -> Grades:
-    """Grades of a journal: lines {item, grader, points, ...}; of two by one grader on one answer
-    the later holds. Raises UserError naming file, line and field."""
+    """Grades of a journal, as the page of `grade` writes it: lines {key, grader, points, ...}; of
+    two by one grader on one answer the later holds, and a line with an `action` other than grade
+    (skip, undo) takes back. Raises UserError naming file, line and field."""
     found: dict[str, dict[str, Grade]] = {}
     for where, row in read_lines(path):
-        for field, kind in (("item", str), ("grader", str), ("points", int | float)):
+        for field, kind in (("key", str), ("grader", str), ("points", int | float)):
             if not isinstance(row.get(field), kind) or isinstance(row[field], bool):
                 raise UserError(f"{where}, field {field}: {row.get(field)!r}; expected a "
                                 f"{'number' if field == 'points' else 'text'}")  # fmt: skip
         if not (math.isfinite(row["points"]) and row["points"] >= 0):
             raise UserError(f"{where}, field points: {row['points']}; must be 0 or more")
-        found.setdefault(row["item"], {})[row["grader"]] = Grade(float(row["points"]), where)
+        given = found.setdefault(row["key"], {})
+        if row.get("action", "grade") == "grade":
+            given[row["grader"]] = Grade(float(row["points"]), where)
+        else:
+            given.pop(row["grader"], None)
     return found
 
 
@@ -94,7 +99,7 @@ def awaited(
             item = questions[one.item]
             found.append(
                 Awaited(
-                    item=one.key,
+                    key=one.key,
                     question=prompt_text(item.parts),
                     answer=one.output,
                     rubric=tuple(item.meta["rubric"]),
@@ -102,7 +107,7 @@ def awaited(
                     graders=wanted,
                 )
             )
-    return sorted(found, key=lambda one: one.item)
+    return sorted(found, key=lambda one: one.key)
 
 
 @dataclass(frozen=True)
