@@ -12,6 +12,7 @@ from foresight.errors import UserError
 
 if TYPE_CHECKING:
     from foresight.evals.calibration import PairedStudy, Study
+    from foresight.evals.record import Record
 
 
 @app.command()
@@ -40,10 +41,7 @@ def calibration(
 
     if out is not None and out.suffix not in (".html", ".svg"):
         raise UserError(f"--out {out}: expected a name that ends in .html or .svg")
-    try:
-        found = _studies(records, after)
-    except UserError as error:
-        raise UserError(f"{records}{f', {after}' if after else ''}: {error}") from None
+    found = _studies(records, after)
     if out is not None and out.suffix == ".html":
         write_atomic(out, calibration_page(found))
     elif out is not None:
@@ -60,10 +58,17 @@ def _studies(first: Path, second: Path | None) -> list[Study | PairedStudy]:
     from foresight.evals.calibration import paired_study, study
     from foresight.evals.journal import paired_sets, record_sets
 
-    if second is not None:
-        pairs = paired_sets(first, second)
-        chosen = [pair for pair in pairs if all(any(r.choice_logprobs for r in s) for s in pair)]
-        return [paired_study(*pair) for pair in chosen or pairs]
-    sets = list(record_sets(first).values())
-    held = [rows for rows in sets if any(one.choice_logprobs for one in rows)]
-    return [study(rows) for rows in held or sets]
+    def held(rows: list[Record]) -> bool:
+        return any(one.choice_logprobs for one in rows)
+
+    pairs: list[tuple[list[Record], ...]] = (
+        [(rows,) for rows in record_sets(first).values()]
+        if second is None
+        else list(paired_sets(first, second))
+    )
+    chosen = [pair for pair in pairs if all(map(held, pair))] or pairs
+    try:
+        return [study(*pair) if second is None else paired_study(*pair) for pair in chosen]
+    except UserError as error:
+        where = f"{first}" if second is None else f"{first}, {second}"
+        raise UserError(f"{where}: {error}") from None

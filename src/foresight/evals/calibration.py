@@ -85,8 +85,9 @@ class Calibration:
 class Study:
     """Calibration of a record set, and what one temperature would change.
 
-    `left_out`: records without log-probabilities of their choices, or without a score. `scaled`:
-    calibration under cross-fitted temperatures. Both are None where no temperature is best.
+    `left_out`: records without log-probabilities of their choices or without a score, and in a
+    pair those that the other side lacks. `scaled`: calibration under cross-fitted temperatures.
+    It and `temperature` are None where no temperature is best.
     """
 
     task: str

@@ -116,7 +116,8 @@ def norm_difference(first: Means, second: Means, draws: int = DRAWS) -> NormDiff
     """Second less first, of the same clusters in the same order.
 
     From the two intervals and the correlation of the two sums (MOVER, Zou 2007), which is that of
-    sums drawn with the noise of both.
+    sums drawn with the noise of both. A sum whose interval reaches nought may be noise alone, which
+    is a bias and not an error that others make up for: all of it is then added.
     """
     before, after = (norm_estimate(one, draws) for one in (first, second))
     difference = after.debiased - before.debiased
@@ -131,14 +132,13 @@ def norm_difference(first: Means, second: Means, draws: int = DRAWS) -> NormDiff
     still = min(np.ptp(sums[0]), np.ptp(sums[1])) == 0
     together = 0.0 if still else float(np.corrcoef(*sums)[0, 1])
 
-    def reach(one: float, other: float) -> float:
-        return math.sqrt(max(one**2 + other**2 - 2 * together * one * other, 0.0))
+    def reach(one: float, other: float, biased: bool) -> float:
+        shared = -1.0 if biased else together
+        return math.sqrt(max(one**2 + other**2 - 2 * shared * one * other, 0.0))
 
-    return NormDifference(
-        difference,
-        difference - reach(after.debiased - after.low, before.high - before.debiased),
-        difference + reach(after.high - after.debiased, before.debiased - before.low),
-    )
+    below = reach(after.debiased - after.low, before.high - before.debiased, after.low == 0)
+    above = reach(after.high - after.debiased, before.debiased - before.low, before.low == 0)
+    return NormDifference(difference, difference - below, difference + above)
 
 
 def _noise(influence: Floats, draws: int) -> Floats:
