@@ -48,7 +48,7 @@ def _row(one: Mark) -> list[str]:
     return [
         one.run,
         flops(one.compute_flops),
-        "no" if "no-images" in one.arm else "yes",
+        "yes" if one.images else "no",
         f"{100 * one.score:.1f}" + (f" (run {one.repeated})" if one.repeated > 1 else ""),
         interval,
         "" if rank is None else f"{rank.lower:.0f}-{rank.upper:.0f}",

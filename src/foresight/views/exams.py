@@ -134,21 +134,28 @@ def show_marks(console: Console, marks: Sequence[Mark]) -> None:
     """The embedded exam along a ladder; percentages of points."""
     if not marks:
         return
-    columns = ["run", "half", "score [95 %]", "guessing", "percentile", *marks[0].sections]
-    rows = [_marked(one) for one in marks]
+    blind = {one.run: one.score for one in marks if not one.images}
+    seen = [one for one in marks if one.images]
+    sections = "/".join(name[:4] for name in seen[0].sections)
+    columns = ["run", "score", "95 %", "no pictures", "percentile", sections]
+    rows = [
+        [
+            one.run + (f" ({_ordinal(one.repeated)} run)" if one.repeated > 1 else ""),
+            f"{100 * one.score:.1f}",
+            _interval(one),
+            f"{100 * blind[one.run]:.1f}" if one.run in blind else "",
+            f"{one.percentile.lower:.0f}-{one.percentile.upper:.0f}" if one.percentile else "",
+            "/".join(f"{100 * share:.0f}" for share in one.sections.values()),
+        ]
+        for one in seen
+    ]
     _table(console, "The exam on Python's library, percent of points", columns, rows)
-    if (rank := marks[-1].percentile) is not None:
+    _say(console, f"guessing brings {100 * seen[0].guessed:.1f} %")
+    if (rank := seen[-1].percentile) is not None:
         _say(console, f"percentiles among {rank.population}, no people")
 
 
-def _marked(one: Mark) -> list[str]:
-    half = one.arm + (f" ({_ordinal(one.repeated)} run)" if one.repeated > 1 else "")
-    interval = "" if one.low is None or one.high is None else (
-        f" [{100 * one.low:.1f}, {100 * one.high:.1f}]"
-    )  # fmt: skip
-    rank = (
-        "" if one.percentile is None else f"{one.percentile.lower:.0f}-{one.percentile.upper:.0f}"
-    )
-    shares = [f"{100 * share:.0f}" for share in one.sections.values()]
-    return [one.run, half, f"{100 * one.score:.1f}{interval}", f"{100 * one.guessed:.1f}", rank,
-            *shares]  # fmt: skip
+def _interval(one: Mark) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    return f"{100 * one.low:.1f}-{100 * one.high:.1f}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from foresight.errors import UserError
 from foresight.evals.exams.ladder import (
@@ -21,6 +23,7 @@ from foresight.evals.exams.reading import read_exam
 from foresight.evals.layout import prompt_text
 from foresight.report.exam_chapter import exam_chapter
 from foresight.runs import Run, write_json
+from foresight.views.exams import show_marks
 from tests.evals.models import Written
 
 
@@ -72,7 +75,7 @@ def test_the_exam_is_in_order_and_its_halves_share_no_fact(taken: tuple[Path, li
 
 def test_who_knows_is_above_who_guesses(taken: tuple[Path, list[Run]]) -> None:
     guesses, blind, knows_all, unseeing = read_marks(*taken)
-    assert (guesses.arm, blind.arm) == ("holdout", "holdout-no-images")
+    assert guesses.images and not blind.images
     assert guesses.low is not None and guesses.high is not None
     assert guesses.low < GUESSED < guesses.high
     # All choices right, no program: 150 of 180 points; and without pictures these cannot be known.
@@ -85,9 +88,17 @@ def test_who_knows_is_above_who_guesses(taken: tuple[Path, list[Run]]) -> None:
 
 def test_percentiles_are_of_models_and_say_so(taken: tuple[Path, list[Run]]) -> None:
     marks = read_marks(*taken)
-    ranks = [one.percentile for one in marks if one.arm == "holdout"]
+    ranks = [one.percentile for one in marks if one.images]
     assert [(rank.lower, rank.upper) for rank in ranks if rank] == [(0, 50), (50, 100)]
     assert ranks[0] and ranks[0].population.startswith("2 models of this ladder")
+
+
+def test_the_terminal_shows_it(taken: tuple[Path, list[Run]]) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_marks(console, read_marks(*taken))
+    text = console.export_text()
+    assert "guessing brings 20.8 %" in text and "100/100/100/100/0" in text
+    show_marks(console, [])
 
 
 def test_a_run_takes_the_holdout_once(taken: tuple[Path, list[Run]], tmp_path: Path) -> None:

@@ -26,13 +26,13 @@ ARMS = (Arm("holdout"), Arm("holdout", images=False))
 
 @dataclass(frozen=True)
 class Mark:
-    """One run's share of points with its 95 % interval. `arm`: holdout, or holdout-no-images;
-    `guessed`: what guessing brings; `sections`: share by name; `percentile`: among the ladder's
-    models; `repeated`: which run of the same method on the holdout it is, from 1."""
+    """One run's share of points with its 95 % interval. `images`: with pictures, or a placeholder
+    for each; `guessed`: what guessing brings; `sections`: share by name; `percentile`: among the
+    ladder's models; `repeated`: which run of the same method on the holdout it is, from 1."""
 
     run: str
     compute_flops: float
-    arm: str
+    images: bool
     score: float
     low: float | None
     high: float | None
@@ -64,7 +64,7 @@ def examine(directory: Path, run: Run, load: Callable[[Path], LanguageModel]) ->
 
 def rank_among(directory: Path, runs: Sequence[Run]) -> None:
     """Percentiles among these runs, written into the exam's folder: models, and it says so."""
-    marks = [one for one in read_marks(directory, runs) if one.arm == ARMS[0].name]
+    marks = [one for one in read_marks(directory, runs) if one.images]
     flops = [one.compute_flops for one in marks]
     population = f"{len(marks)} models of this ladder of {min(flops):.1e} to {max(flops):.1e} FLOPs"
     write_percentiles(exam_folder(directory), [one.score for one in marks], population)
@@ -90,7 +90,7 @@ def _mark(exam: Exam, run: Run, arm: Arm, path: Path) -> Mark:
     return Mark(
         run=run.path.name,
         compute_flops=float(run.result()["compute_flops"]),
-        arm=arm.name,
+        images=arm.images,
         score=full["score"],
         low=full["low"],
         high=full["high"],
