@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 # Before numpy is imported; see below.
@@ -26,6 +27,9 @@ SHARED = ROOT.parent / "shared" / "data"
 # threads that wait for each other at every operation can take a hundred times as long. So it is
 # with numpy: the tests of the forecaster take half a minute, or ten with a job beside them.
 torch.set_num_threads(1)
+# Where tests are started in the background of a shell, Ctrl-C is ignored, and so in every command
+# that they start: those that test it would wait forever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A slow machine is no reason to fail.
 settings.register_profile("foresight", deadline=None)
 settings.load_profile("foresight")
