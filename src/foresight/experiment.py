@@ -317,8 +317,12 @@ class Experiment:
         """Put the embedded exam's holdout half to the ladder, whose scores are its percentiles, and
         to the trained targets; every run once."""
         ladder.prepare(self.directory)
-        runs = [*self.asked, *self.targets[: self.recipe.ladder.trained_targets]]
-        here = self.directory
+        here, trained = self.directory, self.recipe.ladder.trained_targets
+        runs = [
+            run
+            for run in (*self.asked, *self.targets[:trained])
+            if not ladder.is_examined(here, run)
+        ]
         _spread([(ladder.examine, (here, run, _load)) for run in runs], on_run)
         ladder.rank_among(here, self.asked)
 

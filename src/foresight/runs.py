@@ -98,12 +98,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def locked(directory: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a directory for one process. Raises UserError if another process has it, or waits."""
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a directory for one process. Raises UserError if another process has it."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("a+") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.seek(0)
             holder = stream.read().strip() or "unknown"

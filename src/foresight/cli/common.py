@@ -38,6 +38,12 @@ Items = Annotated[
     int | None,
     typer.Option(help="Questions behind an accuracy: binomial standard errors where none stand."),
 ]
+Model = Annotated[
+    str, typer.Argument(help="Run directory or checkpoint, or api:NAME@URL of an endpoint.")
+]
+KeepEnd = Annotated[
+    bool, typer.Option(help="Of a prompt longer than the context keep the end, as lm-eval does.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Registry = Annotated[
     Path, typer.Option("--registry", help="Directory of registered predictions and outcomes.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.cli.common import AsJson, KeepEnd, Model, app, console, emit, errors
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="Run directory or checkpoint, or api:NAME@URL of an endpoint.")
-    ],
+    model: Model,
     tasks: Annotated[
         list[str],
         typer.Argument(help="SUITE[:SUBSET]@PATH (mmlu@DIR), a YAML file, or module:function."),
@@ -32,10 +30,7 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many items, the same ones for every model.")
     ] = None,
-    keep_end: Annotated[
-        bool,
-        typer.Option(help="Of a prompt longer than the context keep the end, as lm-eval does."),
-    ] = False,
+    keep_end: KeepEnd = False,
     as_json: AsJson = False,
 ) -> None:
     """Put tasks to a model: every answer a record, mean scores with intervals.

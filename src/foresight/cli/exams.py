@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.cli.common import AsJson, KeepEnd, Model, app, console, emit, errors
 from foresight.errors import UserError
 
 
@@ -29,9 +29,7 @@ class Choices(StrEnum):
 
 @app.command()
 def exam(
-    model: Annotated[
-        str, typer.Argument(help="Run directory or checkpoint, or api:NAME@URL of an endpoint.")
-    ],
+    model: Model,
     folders: Annotated[list[Path], typer.Argument(help="Exams: folders with an exam.yaml.")],
     half: Annotated[
         Half, typer.Option(help="The holdout is for one run per model and method.")
@@ -59,10 +57,7 @@ def exam(
     out: Annotated[
         Path | None, typer.Option(help="Where records go; default: runs/exams/MODEL.")
     ] = None,
-    keep_end: Annotated[
-        bool,
-        typer.Option(help="Of a prompt longer than the context keep the end, as lm-eval does."),
-    ] = False,
+    keep_end: KeepEnd = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Put exams to a model: score on the exam's scale, interval, percentile range.

@@ -15,6 +15,9 @@ from foresight.cli.common import AsJson, app, console, emit, errors
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from foresight.evals.people.collection import Collection
     from foresight.evals.people.desk import Desk
 
 prefer = typer.Typer(
@@ -67,7 +70,6 @@ def collect(
     from foresight.evals.people import prompts as sifting
     from foresight.evals.reading import read_items
     from foresight.inference.open import open_model
-    from foresight.runs import read_jsonl
     from foresight.views.evals import running
     from foresight.views.people import show_collection
 
@@ -90,10 +92,17 @@ def collect(
             found = collection.collect(items, models, out, filters, asking, watch)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    names = {one.name for one in models}
-    came = sum(one.model in names for one in found.answers)
+    value = _collected(found, [one.name for one in models], out)
+    emit(value, as_json, lambda: show_collection(console, value))
+
+
+def _collected(found: Collection, models: Sequence[str], out: Path) -> dict[str, Any]:
+    """What `collect` says of all that is there and of these models' answers."""
+    from foresight.runs import read_jsonl
+
     pairs, filtered = found.pairs(), read_jsonl(out / "filtered.jsonl")
-    value = {
+    came = sum(one.model in models for one in found.answers)
+    return {
         "out": str(out),
         "prompts": len(found.prompts),
         "models": found.models,
@@ -104,7 +113,6 @@ def collect(
         "filtered": dict(Counter(one["reason"] for one in filtered)),
         "left_out": filtered,
     }
-    emit(value, as_json, lambda: show_collection(console, value))
 
 
 @prefer.command()

@@ -45,14 +45,23 @@ class _Judge(Grader):
         self.model.generate(requests, done)
 
 
-_TRUE = ModelGraded(
-    name="true",
-    prompt="Question:\n{input}\n\nWhat is known to be true:\n{ideal}\n\nAnswer to be judged:\n"
-    "{completion}\n\nIs the answer right, and does everything in it agree with what is known?",
-    choices=("Yes", "No"),
-    points={"Yes": 1.0, "No": 0.0},
-    input_outputs={},
-    eval_type="cot_classify",
+def _yes_or_no(name: str, prompt: str) -> ModelGraded:
+    """A template whose yes is worth everything."""
+    points = {"Yes": 1.0, "No": 0.0}
+    return ModelGraded(
+        name=name,
+        prompt=prompt,
+        choices=tuple(points),
+        points=points,
+        input_outputs={},
+        eval_type="cot_classify",
+    )
+
+
+_TRUE = _yes_or_no(
+    "true",
+    "Question:\n{input}\n\nWhat is known to be true:\n{ideal}\n\nAnswer to be judged:\n{completion}"
+    "\n\nIs the answer right, and does everything in it agree with what is known?",
 )
 
 
@@ -125,14 +134,10 @@ class Criterion(BaseModel):
     points: Annotated[float, Field(gt=0)] = 1.0
 
 
-_MET = ModelGraded(
-    name="criterion",
-    prompt="Question:\n{input}\n\nResponse to be graded:\n{completion}\n\nCriterion:\n{criterion}"
+_MET = _yes_or_no(
+    "criterion",
+    "Question:\n{input}\n\nResponse to be graded:\n{completion}\n\nCriterion:\n{criterion}"
     "\n\nDoes the response meet the criterion?",
-    choices=("Yes", "No"),
-    points={"Yes": 1.0, "No": 0.0},
-    input_outputs={},
-    eval_type="cot_classify",
 )
 
 

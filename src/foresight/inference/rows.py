@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Piece:
         return len(self.ids)
 
 
-class Row:
+class Row(ABC):
     """`slot`: where it is in the cache, None while it waits; `done`: positions read so far."""
 
     def __init__(self, prompt: Prompt) -> None:
@@ -44,9 +45,9 @@ class Row:
         self.done = 0
 
     @property
+    @abstractmethod
     def room(self) -> int:
         """Positions of the cache that it needs."""
-        raise NotImplementedError
 
     def piece(self, budget: int) -> Piece:
         """The next tokens to read, about `budget` of them."""

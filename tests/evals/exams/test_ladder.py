@@ -14,6 +14,7 @@ from foresight.errors import UserError
 from foresight.evals.exams.ladder import (
     exam_folder,
     examine,
+    is_examined,
     prepare,
     rank_among,
     read_marks,
@@ -107,9 +108,11 @@ def test_a_run_takes_the_holdout_once(taken: tuple[Path, list[Run]], tmp_path: P
     shutil.copytree(taken[0], directory)
     one = Run(directory / "ladder" / "guesses")
     asked = Written(name="guesses")
+    assert is_examined(directory, one)
     examine(directory, one, lambda path: asked)
     assert asked.asked == 0
     shutil.rmtree(directory / "exams" / "runs" / "guesses")
+    assert not is_examined(directory, one)
     examine(directory, one, lambda path: asked)
     assert asked.asked > 0
     assert [mark.repeated for mark in read_marks(directory, [one])] == [2, 2]

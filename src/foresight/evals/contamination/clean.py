@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foresight.evals.clean import degradation
+from foresight.evals.clean import degradation, lower
 from foresight.evals.record import Record, cluster
 from foresight.evals.statistics import Estimate, difference_estimate, t_quantile
 from foresight.evals.summary import summarise
@@ -61,7 +61,7 @@ def clean_score(records: Sequence[Record], contaminated: Collection[str]) -> Cle
         contaminated=dirty,
         items=len(items),
         contaminated_items=len(items & set(contaminated)),
-        reported=overall.mean if clean is None else min(overall.mean, clean.mean),
+        reported=lower(overall.mean, clean.mean if clean else None),
         degradation=change,
         low=None if half is None or change is None else change - half,
         high=None if half is None or change is None else change + half,

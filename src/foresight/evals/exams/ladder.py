@@ -53,13 +53,15 @@ def prepare(directory: Path) -> None:
 
 
 def examine(directory: Path, run: Run, load: Callable[[Path], LanguageModel]) -> None:
-    """The holdout half with and without pictures; what is finished stays."""
-    here = _here(directory, run)
-    if all((here / arm.name / "result.json").exists() for arm in ARMS):
-        return
+    """The holdout half with and without pictures; nothing that is answered is asked again."""
     exam, model = read_exam(exam_folder(directory)), load(run.path)
     for arm in ARMS:
-        take(exam, arm, model, here, _unwatched)
+        take(exam, arm, model, _here(directory, run), _unwatched)
+
+
+def is_examined(directory: Path, run: Run) -> bool:
+    """Whether a run has taken both arms."""
+    return all((_here(directory, run) / arm.name / "result.json").exists() for arm in ARMS)
 
 
 def rank_among(directory: Path, runs: Sequence[Run]) -> None:

@@ -23,7 +23,7 @@ from foresight.worlds.splits import hash64
 
 QUESTIONS = {"module": 40, "returns": 40, "bug": 30, "table": 40, "complete": 30}
 """Of each kind and half."""
-GUESSED = (40 + 40 + 30 + 40) / 4 / sum(QUESTIONS.values())
+GUESSED = (1 - QUESTIONS["complete"] / sum(QUESTIONS.values())) / 4
 """Share of the points that guessing brings: one of four choices, and no program."""
 _CHOSEN = {"kind": "choice_logprob", "layout": {"question": "{question}", "answers": "choice"}}
 _WRITTEN = {"kind": "code", "max_tokens": 48, "stop": ["\ndef ", "\n>", "\nQ", "\nclass "]}
