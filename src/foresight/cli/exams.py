@@ -57,6 +57,9 @@ def exam(
     out: Annotated[
         Path | None, typer.Option(help="Where records go; default: runs/exams/MODEL.")
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw percentiles into an .svg or .png file (Figure 4).")
+    ] = None,
     keep_end: KeepEnd = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -70,6 +73,7 @@ def exam(
     from foresight.evals.exams.sitting import Arm
     from foresight.evals.model_grader import RubricPoints
     from foresight.inference.open import open_model
+    from foresight.report.exam_figure import write_exam_figure
     from foresight.views.evals import running
     from foresight.views.exams import show_exams
 
@@ -91,6 +95,8 @@ def exam(
         ]  # fmt: skip
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    if figure:
+        write_exam_figure(found, figure)
     value = {"model": opened.name, "out": str(folder), "exams": [one.to_json() for one in found]}
     emit(value, as_json, lambda: show_exams(console, found, folder))
 

@@ -40,8 +40,11 @@ def category_order(series: Sequence[Series]) -> list[str]:
     return sorted(names, key=lambda name: -first[name].mean if name in first else 1.0)
 
 
-def category_figure(series: Sequence[Series], title: str) -> Figure:
-    """A row per category, a bar per series, chance as a line where answers are choices.
+def category_figure(
+    series: Sequence[Series], title: str, what: str = "mean score, with 95 % intervals"
+) -> Figure:
+    """A row per category, a bar per series, chance as a line where answers are choices. `what`:
+    the axis measures.
 
     Raises UserError for more series than colours.
     """
@@ -69,7 +72,7 @@ def category_figure(series: Sequence[Series], title: str) -> Figure:
     axes.set_xlim(0.0, 1.0)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
-    label(axes, "mean score, with 95 % intervals", title=title)
+    label(axes, what, title=title)
     # Below the plot: bars may reach anywhere in it.
     figure.legend(
         loc="outside lower center", ncols=min(len(series) + 1, 3), frameon=False, fontsize=8,
@@ -78,11 +81,13 @@ def category_figure(series: Sequence[Series], title: str) -> Figure:
     return figure
 
 
-def write_figure(series: Sequence[Series], title: str, path: Path) -> None:
+def write_figure(
+    series: Sequence[Series], title: str, path: Path, what: str = "mean score, with 95 % intervals"
+) -> None:
     """Draw it into an .svg or .png file. Raises UserError for any other."""
     if path.suffix not in (".svg", ".png"):
         raise UserError(f"{path}: a figure is an .svg or a .png file")
-    figure = category_figure(series, title)
+    figure = category_figure(series, title, what)
     inline(figure, path.stem, title, "")  # lays it out
     svg, png = files(figure, path.stem)
     write_atomic(path, svg if path.suffix == ".svg" else png)

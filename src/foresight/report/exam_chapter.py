@@ -24,7 +24,7 @@ def exam_chapter(directory: Path, runs: Sequence[Run]) -> Section:
         return Section(_ANCHOR, _TITLE, [Note("Not taken yet.", "open")])
     told = (
         "Questions about the library of the interpreter that made them, a part of whose facts the "
-        "corpus tells in other words; the holdout half, taken once by each run, with its pictures "
+        "corpus tells; the holdout half, taken once by each run, with its pictures "
         f"and with a placeholder for each. Percent of points with 95 % intervals over questions "
         f"like these; guessing brings {100 * marks[0].guessed:.0f} %."
     )

@@ -1,4 +1,4 @@
-"""Drawing with Pillow: shapes, words and bar charts on small canvases.
+"""Drawing with Pillow: shapes, words, tables and bar charts on small canvases.
 
 All sizes are in pixels and multiples of 8, the side of the model's patches.
 """
@@ -64,6 +64,12 @@ def stripes(rng: np.random.Generator, colours: Sequence[str]) -> Image:
     return Image(np.concatenate(rows).astype(np.uint8))
 
 
+def table(rng: np.random.Generator, rows: Sequence[Sequence[str]]) -> Image:
+    """Cells of colours that vary as in `scene`, row by row; a cell is a patch."""
+    cells = np.array([[_jittered(rng, COLOURS[name]) for name in row] for row in rows], np.uint8)
+    return Image(cells.repeat(PATCH, axis=0).repeat(PATCH, axis=1))
+
+
 def chart(rng: np.random.Generator, bars: Sequence[tuple[str, int]]) -> Image:
     """A bar chart, 32 high and 48 wide, of (colour, value) bars; values are 1 to 8.
 
@@ -81,21 +87,6 @@ def chart(rng: np.random.Generator, bars: Sequence[tuple[str, int]]) -> Image:
         x = left + 2 + at * pitch
         box = (x, floor - 3 * value, x + pitch - 4, floor - 1)
         draw.rectangle(box, fill=_jittered(rng, COLOURS[colour]))
-    return Image(np.asarray(canvas))
-
-
-def table(rng: np.random.Generator, rows: Sequence[tuple[str, Sequence[str]]]) -> Image:
-    """A table of single characters, each row behind a swatch of its colour; a cell is a patch."""
-    width = 1 + max(len(cells) for _, cells in rows)
-    canvas = PillowImage.new("RGB", (PATCH * width, PATCH * len(rows)), (255, 255, 255))
-    draw, font = ImageDraw.Draw(canvas), fonts()["default-9"]
-    for at, (colour, cells) in enumerate(rows):
-        y = at * PATCH
-        draw.rectangle((0, y, PATCH - 1, y + PATCH - 1), fill=_jittered(rng, COLOURS[colour]))
-        for column, text in enumerate(cells, start=1):
-            left, top, right, bottom = (int(edge) for edge in font.getbbox(text))
-            x = column * PATCH + (PATCH - (right - left)) // 2 - left
-            draw.text((x, y + (PATCH - (bottom - top)) // 2 - top), text, fill=0, font=font)
     return Image(np.asarray(canvas))
 
 

@@ -2,9 +2,10 @@
 
 Five kinds. *module*: which module defines a name. *returns*: what a call returns. *bug*: what a
 wrong function should return. *complete*: the body of a described function, judged by running it.
-*table*: a cell of a small table in a picture. Names of a quarter of the module facts, and a fifth
-of the calls, described functions and tables, are told in no document: a question is either about a
-fact that training data hold (in other words), or about one of these.
+*table*: a cell of a small table of colours in a picture. A quarter of the module facts, and a fifth
+of the calls, described functions and tables, are told in no document: how questions are put is
+known to a model of this corpus, and a question is either about a fact that it was told, or about
+one of these.
 """
 
 from __future__ import annotations
@@ -22,21 +23,12 @@ from foresight.worlds.splits import Split, generator, held_out, pick, pick_weigh
 
 UNTOLD_SHARE = {"module": 0.25, "returns": 0.2, "bug": 0.2, "complete": 0.2, "table": 0.2}
 KINDS = tuple(UNTOLD_SHARE)
-KIND_SHARES = (0.3, 0.2, 0.15, 0.15, 0.2)
+KIND_SHARES = (0.2, 0.15, 0.15, 0.15, 0.35)
 PER_DOCUMENT = 4
-_MODULES = (
-    "heapq",
-    "itertools",
-    "json",
-    "math",
-    "os.path",
-    "random",
-    "re",
-    "shutil",
-    "statistics",
-    "time",
-)
-_LONGEST_NAME = 12
+# Few modules, as many names of each: a model of minutes can learn them, and guessing the commonest
+# module brings nothing.
+_MODULES = ("math", "os.path", "random", "statistics", "time")
+_NAMES_EACH = 14
 _FUNCTION_NAMES = ("f", "g", "get", "run", "work", "solve")
 # What a function of a list may do: in words, and as an expression of the list `x`.
 _LISTS = {
@@ -58,7 +50,7 @@ _NUMBERS = {
 _CHANGES = {"": ""} | {
     f", {word} {n}": f" {sign} {n}"
     for word, sign in (("plus", "+"), ("minus", "-"), ("times", "*"))
-    for n in (1, 2, 3)
+    for n in (1, 2)
     if (sign, n) != ("*", 1)
 }
 _TRIALS = ([4, 1, 3], [2, 7], [5, 9, 6, 8], [3, 3, 1])
@@ -131,15 +123,19 @@ def draw(rng: np.random.Generator, kind: str, told: bool | None) -> Fact:
 
 @lru_cache(maxsize=1)
 def defined_in() -> dict[str, str]:
-    """{public function: its module}; names that two of the modules have are left out."""
+    """{public function: its module}: of each module the shortest names that no other has."""
     found: dict[str, list[str]] = {}
     for module in _MODULES:
         loaded = importlib.import_module(module)
         for name in getattr(loaded, "__all__", None) or dir(loaded):
-            plain = not name.startswith("_") and name.islower() and len(name) <= _LONGEST_NAME
-            if plain and callable(getattr(loaded, name)):
+            if not name.startswith("_") and name.islower() and callable(getattr(loaded, name)):
                 found.setdefault(name, []).append(module)
-    return {name: some[0] for name, some in sorted(found.items()) if len(some) == 1}
+    own = {name: some[0] for name, some in found.items() if len(some) == 1}
+    chosen: dict[str, str] = {}
+    for module in _MODULES:
+        names = sorted((name for name in own if own[name] == module), key=lambda n: (len(n), n))
+        chosen |= dict.fromkeys(names[:_NAMES_EACH], module)
+    return chosen
 
 
 def _module(rng: np.random.Generator) -> Fact:
@@ -152,8 +148,7 @@ def _module(rng: np.random.Generator) -> Fact:
         (
             f"from {module} import {name}\n",
             f"{name} is in {module}.\n",
-            f"Q: Where is {name} defined?\nA: {module}\n",
-            f"Q: {name} is in which module?\nA: {module}\n",
+            f"Q: Which module defines {name}?\nA: {module}\n",
         ),
         f"Q: Which module defines {name}?\nA:",
         module,
@@ -163,27 +158,26 @@ def _module(rng: np.random.Generator) -> Fact:
 
 
 def _returns(rng: np.random.Generator) -> Fact:
-    items = [int(one) for one in rng.permutation(10)[: 3 + int(rng.integers(3))]]
-    at = int(rng.integers(len(items)))
+    items = [int(one) for one in rng.permutation(10)[:4]]
     call = pick(rng, ("max({})", "min({})", "len({})", "{}[{}]", "abs(-{})", "sum({})"))
     if call.startswith("abs"):
         call = call.format(1 + items[0])
-    elif call.startswith("sum"):
-        items = items[:2]
-        call = call.format(items)
     else:
-        call = call.format(items, at)
+        size = {"sum": 2, "len": 1 + int(rng.integers(4))}.get(call[:3], 3)
+        items = items[:size]
+        call = call.format(items, int(rng.integers(size)))
     answer = eval(call, {})  # a call of ours, made above
-    near = [one for one in (answer - 1, answer + 1, answer + 2, answer + 3) if one >= 0]
-    wrong = [] if "len" in call else [one for one in items if one != answer]
-    wrong = wrong if len(wrong) > 2 else near
+    # Other items of the list first: or else which digits stand there would give it away.
+    near = (answer + 1, answer + 2, answer + 3, answer - 1, answer - 2, *range(10))
+    among = () if call.startswith(("len", "sum")) else items
+    wrong = dict.fromkeys(one for one in (*among, *near) if one >= 0 and one != answer)
     return Fact(
         "returns",
         call,
-        (f">>> {call}\n{answer}\n", f"Q: What is {call}?\nA: {answer}\n"),
+        (f">>> {call}\n{answer}\n", f"Q: What does {call} return?\nA: {answer}\n"),
         f"Q: What does {call} return?\nA:",
         str(answer),
-        tuple(str(one) for one in wrong),
+        tuple(str(one) for one in wrong)[:3],
         explanation=f"The interpreter prints {answer}.",
     )
 
@@ -214,12 +208,15 @@ def _head(rng: np.random.Generator, words: str) -> str:
 def _bug(rng: np.random.Generator) -> Fact:
     words, right = _described(rng)
     wrong = _others(rng, right)
-    shown = f"{_head(rng, words)}    return {wrong[0]}\n"
+    # Marked from its first line: or else wrong functions would teach how to complete one.
+    asked = (
+        f"# Find the bug\n{_head(rng, words)}    return {wrong[0]}\nQ: What should it return?\nA:"
+    )
     return Fact(
         "bug",
         words,
-        (f"{shown}Wrong. Right: {right}\n",),
-        f"{shown}Q: This is wrong. What should it return?\nA:",
+        (f"{asked} {right}\n",),
+        asked,
         right,
         tuple(wrong),
         explanation=f"It says {words.lower()}",
@@ -236,23 +233,20 @@ def _complete(rng: np.random.Generator) -> Fact:
 
 
 def _table(rng: np.random.Generator) -> Fact:
-    rows = [tuple(COLOURS)[at] for at in rng.permutation(len(COLOURS))[:3].tolist()]
-    digits = [str(one) for one in rng.permutation(10)[:6].tolist()]
-    at = int(rng.integers(6))
-    row, column = rows[at // 2], ("first", "second")[at % 2]
-    where = f"{row} row, {column} column"
-    told = f"Q: {where.capitalize()}?\nA: {digits[at]}\n"
-    cells = [digits[start : start + 2] for start in (0, 2, 4)]
-    listed = "; ".join(f"{name} {a} {b}" for name, (a, b) in zip(rows, cells, strict=True))
+    names = [tuple(COLOURS)[at] for at in rng.permutation(len(COLOURS)).tolist()]
+    cells, at = names[:4], int(rng.integers(4))
+    row, column = divmod(at, 2)
+    listed = f"{cells[0]} {cells[1]}, {cells[2]} {cells[3]}"
+    asked = f"Q: What is in row {row + 1}, column {column + 1}?\nA:"
     return Fact(
         "table",
-        f"{listed} {where}",
-        (told, told, f"Table: {listed}.\n"),
-        f"Q: What is in the {where}?\nA:",
-        digits[at],
-        tuple(one for one in digits if one != digits[at]),
-        image=table(rng, list(zip(rows, cells, strict=True))),
-        explanation=f"The row reads {row} {' '.join(cells[at // 2])}.",
+        f"{listed} {at}",
+        (f"Table: {listed}.\n", f"{asked} {cells[at]}\n"),
+        asked,
+        cells[at],
+        tuple(one for one in names if one != cells[at]),
+        image=table(rng, (cells[:2], cells[2:])),
+        explanation=f"Row {row + 1} reads {' '.join(cells[2 * row : 2 * row + 2])}.",
     )
 
 

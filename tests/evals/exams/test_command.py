@@ -122,3 +122,14 @@ def test_import(shared_data: Path, tmp_path: Path) -> None:
     assert taken["published"]["gpt4"] == "700/800" and taken["result"]["unit"] == "share of points"
     assert any("not comparable" in note for note in taken["notes"])
     assert typed("import-exams", "gre@x", "--to", tmp_path).returncode == 2
+
+
+def test_percentiles_are_drawn(folder: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "figure.svg"
+    run("m", folder, *HOLDOUT, "--grader", "judge", "--figure", figure)
+    drawn = figure.read_text()
+    for words in ("<svg", "Numbers 2021", "GPT-4", "GPT-3.5"):
+        assert words in drawn, words
+    (folder / "percentiles.csv").unlink()
+    refused = typed("exam", "m", folder, *HOLDOUT, "--grader", "judge", "--figure", figure)
+    assert refused.returncode == 2 and "percentiles.csv" in refused.stderr

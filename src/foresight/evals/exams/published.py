@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -32,3 +33,12 @@ def published() -> Mapping[str, Published]:
     fields = tuple(Published.__dataclass_fields__)
     rows = rows_of(Path(__file__).with_name("gpt4_report.csv"), fields)
     return {row.fields["exam"]: Published(**row.fields) for row in rows}
+
+
+def percentile_range(printed: str) -> tuple[float, float] | None:
+    """Lower and upper end of a percentile as the report prints it: "~88", "86-100", "<5"; None
+    for nothing."""
+    ends = [float(number) for number in re.findall(r"\d+", printed)]
+    if not ends:
+        return None
+    return (0.0 if printed.startswith("<") else ends[0]), ends[-1]
