@@ -29,12 +29,13 @@ FLOORS = {
     "export": 4,
     "inference": 5,
     "evals": 6,
-    "experiment": 7,
-    "report": 8,
-    "views": 9,
-    "demo": 9,
-    "cli": 9,
-    "__main__": 10,
+    "posttrain": 7,
+    "experiment": 8,
+    "report": 9,
+    "views": 10,
+    "demo": 10,
+    "cli": 10,
+    "__main__": 11,
 }
 
 

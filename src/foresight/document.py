@@ -55,6 +55,17 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A special token by its id, as where a turn of a chat begins: no text becomes one."""
+
+    token: int
+    weight: float = 0.0
+
+
+Part = Text | Image | Mark
+
+
+@dataclass(frozen=True)
 class Document:
     """One training or validation example.
 
@@ -64,7 +75,7 @@ class Document:
     """
 
     id: str
-    parts: tuple[Text | Image, ...]
+    parts: tuple[Part, ...]
     source: str
     group: str = field(default="")
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.data.sources import size_bytes
-from foresight.document import Document, Image
+from foresight.document import Document, Image, Text
 
 Side = Literal["train", "validation"]
 Kind = Literal["exact", "near", "shared run"]
@@ -169,7 +169,7 @@ def _exact_key(document: Document) -> bytes:
     for part in document.parts:
         if isinstance(part, Image):
             digest.update(b"\0" + repr(part.pixels.shape).encode() + part.pixels.tobytes())
-        else:
+        elif isinstance(part, Text):
             digest.update(b"\1" + " ".join(part.text.split()).encode())
     return digest.digest()
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.data.tokenizer import BOS, EOS, IMG, IMG_BREAK, IMG_END, Tokenizer
-from foresight.document import Document, Image, Text
+from foresight.document import Document, Image, Mark, Part, Text
 from foresight.errors import UserError
 from foresight.runs import write_atomic
 
@@ -41,7 +41,7 @@ class Encoded:
     patches: NDArray[np.uint8]
 
 
-def encode_parts(parts: Iterable[Text | Image], tokenizer: Tokenizer, patch: int) -> Encoded:
+def encode_parts(parts: Iterable[Part], tokenizer: Tokenizer, patch: int) -> Encoded:
     """Ids of parts: an image is a mark per patch, a break after each row but the last, an end."""
     tokens: list[int] = []
     weights: list[float] = []
@@ -51,6 +51,10 @@ def encode_parts(parts: Iterable[Text | Image], tokenizer: Tokenizer, patch: int
             ids = tokenizer.encode(part.text)
             tokens += ids
             weights += [part.weight] * len(ids)
+            continue
+        if isinstance(part, Mark):
+            tokens.append(part.token)
+            weights.append(part.weight)
             continue
         cut = image_patches(part, patch)
         rows, cols, size = cut.shape

@@ -139,10 +139,8 @@ def hub(
 
 def size_bytes(document: Document) -> int:
     """Bytes of a document: its text as UTF-8 and its pictures as pixels."""
-    return sum(
-        len(part.text.encode()) if isinstance(part, Text) else part.pixels.nbytes
-        for part in document.parts
-    )
+    pixels = sum(part.pixels.nbytes for part in document.parts if isinstance(part, Image))
+    return len(document.text.encode()) + pixels
 
 
 def split(

@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from foresight.document import Image, Text
+from foresight.data.tokenizer import SPECIAL_TOKENS
+from foresight.document import Image, Mark, Part, Text
 from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.inference.language_model import Parts
@@ -104,9 +105,9 @@ def letters(item: Item) -> str:
     return LETTERS[: len(item.choices)]
 
 
-def joined(parts: Sequence[Text | Image]) -> Parts:
+def joined(parts: Sequence[Part]) -> Parts:
     """The same parts with neighbouring texts as one, empty texts left out."""
-    whole: list[Text | Image] = []
+    whole: list[Part] = []
     texts: list[str] = []
     for part in [*parts, None]:
         if isinstance(part, Text):
@@ -127,12 +128,16 @@ def image_sha256(image: Image) -> str:
 
 def prompt_text(parts: Parts) -> str:
     """A prompt as records show it: a picture as `[image SHA-256 HxW]`."""
-    return "".join(
-        part.text
-        if isinstance(part, Text)
-        else f"[image {image_sha256(part)} {part.pixels.shape[0]}x{part.pixels.shape[1]}]"
-        for part in parts
-    )
+    shown = []
+    for part in parts:
+        if isinstance(part, Text):
+            shown.append(part.text)
+        elif isinstance(part, Mark):
+            shown.append(SPECIAL_TOKENS[part.token])
+        else:
+            height, width, _ = part.pixels.shape
+            shown.append(f"[image {image_sha256(part)} {height}x{width}]")
+    return "".join(shown)
 
 
 def parts_of(prompt: str, folder: Path) -> Parts:

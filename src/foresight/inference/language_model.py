@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from foresight.document import Image, Text
+from foresight.document import Part
 from foresight.errors import UserError
 
 Finish = Literal["stop", "length", "cancelled", "failed", "refused"]
 """Ended by a stop string, a stop token or the end mark; cut at `max_tokens` or at the end of the
 context; given up by the caller; not answered (`Completion.error` says why)."""
-Parts = tuple[Text | Image, ...]
+Parts = tuple[Part, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foresight.data.shards import encode_parts
 from foresight.data.tokenizer import BOS, IMG, SPECIAL_TOKENS, Tokenizer
-from foresight.document import Image, Text
+from foresight.document import Part, Text
 from foresight.errors import UserError
 
 
@@ -39,10 +39,10 @@ class Prompt:
 
 
 def encode_prompt(
-    parts: Sequence[Text | Image] | Sequence[int], tokenizer: Tokenizer, patch: int
+    parts: Sequence[Part] | Sequence[int], tokenizer: Tokenizer, patch: int
 ) -> Prompt:
     """Begin mark and parts; token ids are taken as they are. Raises UserError for unknown ids."""
-    if parts and not isinstance(parts[0], Text | Image):
+    if parts and not isinstance(parts[0], Part):
         return _from_ids([int(token) for token in parts], tokenizer, patch)  # type: ignore[arg-type]
     body = encode_parts(parts, tokenizer, patch)  # type: ignore[arg-type]
     ids = np.concatenate([[BOS], body.tokens]).astype(np.int64)
@@ -68,7 +68,7 @@ def _picture_key(pixels: bytes) -> int:
 
 
 def encode_continuations(
-    parts: Sequence[Text | Image] | Sequence[int],
+    parts: Sequence[Part] | Sequence[int],
     continuations: Sequence[str | Sequence[int]],
     tokenizer: Tokenizer,
     patch: int,
@@ -76,11 +76,13 @@ def encode_continuations(
     """A prompt and the ids of its continuations.
 
     As lm-evaluation-harness splits a text: spaces that end the prompt belong to the continuation,
-    whose ids are what the joined text has beyond as many ids as the prompt has alone.
+    whose ids are what the joined text has beyond as many ids as the prompt has alone. Where all
+    continuations are ids, nothing of the prompt is theirs.
     Raises UserError for an empty continuation.
     """
     before, spaces = "", ""
-    if parts and isinstance(last := parts[-1], Text):
+    as_ids = all(not isinstance(text, str) for text in continuations)
+    if parts and isinstance(last := parts[-1], Text) and not as_ids:
         before = last.text.rstrip()
         spaces = last.text[len(before) :]
         parts = [*parts[:-1], Text(before)]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from foresight.document import Image, Text
+from foresight.document import Image, Mark, Text
 from foresight.errors import UserError
 from foresight.inference.language_model import Completion, Finish, GenerateRequest, Parts, Token
 from foresight.runs import sha256_text
@@ -39,6 +39,8 @@ def text_of(prompt: Parts | tuple[int, ...]) -> str | list[int]:
     """A prompt of `/completions`. Raises UserError for pictures: it takes none."""
     if is_ids(prompt):
         return [part for part in prompt if isinstance(part, int)]
+    if any(isinstance(part, Mark) for part in prompt):
+        raise UserError("special tokens cannot be sent to an endpoint: it has its own")
     if any(isinstance(part, Image) for part in prompt):
         raise UserError('pictures can only be sent to a chat endpoint: use style "chat"')
     return "".join(part.text for part in prompt if isinstance(part, Text))
@@ -51,6 +53,8 @@ def messages_of(prompt: Parts | tuple[int, ...]) -> list[dict[str, Any]]:
     parts = [part for part in prompt if isinstance(part, Text | Image)]
     if all(isinstance(part, Text) for part in parts):
         return [{"role": "user", "content": text_of(prompt)}]
+    if len(parts) < len(prompt):
+        raise UserError("special tokens cannot be sent to an endpoint: it has its own")
     content: list[dict[str, Any]] = []
     for part in parts:
         if isinstance(part, Text):

@@ -1,0 +1,1 @@
+"""Post-training: chat, demonstrations, reward models, reinforcement learning, rules."""
