@@ -25,7 +25,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Source = Literal["code", "programs", "functions", "bets", "flags", "library", "pictures"]
+Source = Literal["code", "programs", "functions", "bets", "flags", "library", "ledger", "pictures"]
 
 
 class CorpusSettings(_Section):

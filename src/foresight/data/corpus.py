@@ -18,7 +18,7 @@ from foresight.document import Document
 from foresight.errors import UserError
 from foresight.recipe import CorpusSettings, Recipe, RunSpec
 from foresight.runs import locked, read_json, sha256_file, sha256_json, write_json
-from foresight.worlds import bets, flags, functions, library, pictures, programs
+from foresight.worlds import bets, flags, functions, ledger, library, pictures, programs
 
 SPLITS = ("train", "validation")
 _SEED = 0
@@ -33,6 +33,7 @@ _WORLDS = {
     "pictures": pictures,
     "flags": flags,
     "library": library,
+    "ledger": ledger,
 }
 
 Say = Callable[[str], None]
