@@ -48,7 +48,7 @@ from foresight.inference.engine import Engine
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, sha256_file, write_json
 from foresight.training.ladder import Job, Progress, cores, run_jobs, rung_jobs, target_job
-from foresight.training.trainer import Settings
+from foresight.training.loop import Settings
 from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]

@@ -19,9 +19,10 @@ from foresight.data.corpus import Corpus
 from foresight.errors import UserError
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, locked
-from foresight.training import trainer as trainer_module
+from foresight.training import loop
 from foresight.training.checkpoint import Checkpoint
-from foresight.training.trainer import Settings, Trainer, model_of, train
+from foresight.training.loop import Settings
+from foresight.training.trainer import Trainer, model_of, train
 
 # What a step logs besides its wall time.
 LOGGED = ("step", "loss", "grad_norm", "lr_share", "tokens", "patches", "clipped")
@@ -79,7 +80,8 @@ torch.set_num_threads(1)
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run
-from foresight.training.trainer import Settings, train
+from foresight.training.loop import Settings
+from foresight.training.trainer import train
 directory, corpus, spec = map(Path, sys.argv[1:])
 recipe = Recipe.load(corpus.parent / "recipe.yaml")
 train(Run(directory), recipe, RunSpec.model_validate_json(spec.read_text()), Corpus(corpus),
@@ -147,7 +149,7 @@ def test_a_forgotten_optimizer_would_be_noticed(
     monkeypatch.undo()
 
     def forget(self: Trainer, checkpoint: Checkpoint) -> None:
-        trainer_module.restore(self.weights, checkpoint.load("weights"), checkpoint.path)
+        loop.restore(self.weights, checkpoint.load("weights"), checkpoint.path)
         self.step = checkpoint.step
 
     monkeypatch.setattr(Trainer, "resume", forget)
@@ -229,7 +231,7 @@ def test_a_full_disk_is_named_and_the_run_resumes(
 ) -> None:
     """The kernel's own ENOSPC, from /dev/full, at step 40."""
     run = Run(tmp_path / "full")
-    log = trainer_module._log
+    log = loop._log
 
     def full(stream, row, run):  # type: ignore[no-untyped-def]
         if row["step"] == 40:
@@ -241,7 +243,7 @@ def test_a_full_disk_is_named_and_the_run_resumes(
                     nowhere.close()
         return log(stream, row, run)
 
-    monkeypatch.setattr(trainer_module, "_log", full)
+    monkeypatch.setattr(loop, "_log", full)
     with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be written \(No space left"):
         train(run, recipe, _spec(recipe), corpus, Settings(checkpoint_steps=16))
     monkeypatch.undo()

@@ -26,7 +26,8 @@ import torch
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run
-from foresight.training.trainer import Settings, train
+from foresight.training.loop import Settings
+from foresight.training.trainer import train
 
 _PR_SET_PDEATHSIG = 1
 

@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
-import re
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any, Protocol
+from dataclasses import asdict
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from foresight import __version__
 from foresight.data.corpus import Corpus
 from foresight.data.loader import Batch
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder
 from foresight.recipe import Recipe, RunSpec
-from foresight.runs import (
-    Run,
-    code_sha256,
-    locked,
-    read_jsonl,
-    sha256_file,
-    write_atomic,
-    write_json,
-)
+from foresight.runs import Run, locked, sha256_file, write_json
 from foresight.training.checkpoint import Checkpoint, restore
 from foresight.training.evaluate import evaluate
-from foresight.training.interrupt import Interrupt
+from foresight.training.loop import OnStep, Settings, claim, manifest, take_steps
 from foresight.training.optimizer import Optimizer, schedule
 
 # Positions per forward and backward pass: activations of more would leave the L2 cache.
 _MICRO_TOKENS = 2048
-
-OnStep = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run is carried out, nothing that changes what it computes on one device."""
-
-    checkpoint_seconds: float = 60.0
-    """Wall time between checkpoints: what a kill can cost."""
-    checkpoint_steps: int | None = None
-    """Checkpoint every so many steps instead."""
-    keep_weights: bool = True
-    """Keep the last checkpoint once the run is finished."""
-    validation_rows: int | None = None
-    """Evaluate on at most so many held-out rows per source (sweeps); None: all of them."""
-    tensorboard: bool = False
-    """Write scalars for TensorBoard beside `metrics.jsonl` (needs the package)."""
 
 
 class RowSource(Protocol):
@@ -71,7 +36,7 @@ class Trainer:
     def __init__(self, spec: RunSpec, loader: RowSource) -> None:
         self.spec = spec
         self.model = Decoder(spec)
-        self.step = 0
+        self.step, self.steps = 0, spec.steps
         self._loader = loader
         self.weights = {name: self.model.weight(name) for name in self.model.rules}
         self.optimizer = Optimizer(spec, self.model.rules, self.weights)
@@ -141,52 +106,13 @@ def train(
     """
     settings = settings or Settings()
     with locked(run.path):
-        manifest = _manifest(recipe, spec, corpus)
-        _claim(run, manifest)
+        claim(run, _manifest(recipe, spec, corpus))
         if run.finished:
             return run.result()
         loader = corpus.loader_for(spec)
         trainer = Trainer(spec, loader)
-        checkpoint = Checkpoint.latest(run.checkpoints)
-        if checkpoint:
-            trainer.resume(checkpoint)
-        _forget_after(run, trainer.step)
-        _steps(trainer, run, settings, on_step)
+        take_steps(trainer, run, settings, on_step)
         return _finish(trainer, run, corpus, settings, spec.tokens / loader.positions)
-
-
-def _steps(trainer: Trainer, run: Run, settings: Settings, on_step: OnStep | None) -> None:
-    spec = trainer.spec
-    saved = time.monotonic()
-    writer = _tensorboard(run) if settings.tensorboard else None
-    with run.metrics_path.open("a") as log, Interrupt() as interrupt:
-        while trainer.step < spec.steps:
-            row = trainer.update()
-            _log(log, row, run)
-            if writer:
-                for key in ("loss", "grad_norm", "lr_share"):
-                    writer.add_scalar(key, row[key], row["step"])
-            if on_step:
-                on_step(row)
-            every = settings.checkpoint_steps
-            due = time.monotonic() - saved > settings.checkpoint_seconds
-            if interrupt.asked or (trainer.step % every == 0 if every else due):
-                os.fsync(log.fileno())
-                trainer.save(run)
-                saved = time.monotonic()
-            if interrupt.asked:
-                raise KeyboardInterrupt
-
-
-def _log(log: IO[str], row: dict[str, Any], run: Run) -> None:
-    try:
-        log.write(json.dumps(row) + "\n")
-        log.flush()
-    except OSError as error:
-        raise UserError(
-            f"{run.metrics_path}: cannot be written ({error.strerror}); the run resumes from its "
-            f"last checkpoint once there is room"
-        ) from None
 
 
 def _finish(
@@ -246,69 +172,10 @@ def _diagnostics(
 
 
 def _manifest(recipe: Recipe, spec: RunSpec, corpus: Corpus) -> dict[str, Any]:
-    return {
-        "spec": spec.model_dump(),
-        "hashes": {
-            "spec": spec.sha256,
-            "recipe": recipe.sha256,
-            "data": corpus.sha256,
-            "tokenizer": corpus.tokenizer_sha256,
-            "code": code_sha256(),
-        },
-        "versions": {
-            "foresight": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "device": _device(),
-        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _device() -> dict[str, Any]:
-    """What the run computes on, as far as the system tells."""
-    described = Path("/proc/cpuinfo")
-    names = (
-        re.findall(r"model name\s*:\s*(.+)", described.read_text()) if described.exists() else []
+    return manifest(
+        spec,
+        {"recipe": recipe.sha256, "data": corpus.sha256, "tokenizer": corpus.tokenizer_sha256},
     )
-    return {
-        "kind": "cpu",
-        "machine": platform.machine(),
-        "model": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-    }
-
-
-def _claim(run: Run, manifest: dict[str, Any]) -> None:
-    """Write the manifest, or check that the one there is of the same run."""
-    if not run.manifest_path.exists():
-        write_json(run.manifest_path, manifest)
-        return
-    there = run.manifest().get("hashes", {})
-    for key, value in manifest["hashes"].items():
-        if there.get(key) != value:
-            raise UserError(
-                f"{run.manifest_path}: holds a run with another {key} "
-                f"({str(there.get(key))[:12]} there, {value[:12]} asked for); "
-                f"use another directory, or delete this one to start over"
-            )
-
-
-def _forget_after(run: Run, step: int) -> None:
-    """Drop logged steps that the checkpoint does not contain: they will be taken again."""
-    if run.metrics_path.exists():
-        kept = [row for row in read_jsonl(run.metrics_path) if row["step"] <= step]
-        write_atomic(run.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
-
-
-def _tensorboard(run: Run) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("--tensorboard needs the package: pip install tensorboard") from None
-    return SummaryWriter(str(run.path / "tensorboard"))
 
 
 def model_of(run: Run) -> tuple[Decoder, RunSpec]:
