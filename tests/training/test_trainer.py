@@ -20,6 +20,7 @@ from foresight.errors import UserError
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, locked
 from foresight.training import loop
+from foresight.training import trainer as trainer_module
 from foresight.training.checkpoint import Checkpoint
 from foresight.training.loop import Settings
 from foresight.training.trainer import Trainer, model_of, train
@@ -149,7 +150,7 @@ def test_a_forgotten_optimizer_would_be_noticed(
     monkeypatch.undo()
 
     def forget(self: Trainer, checkpoint: Checkpoint) -> None:
-        loop.restore(self.weights, checkpoint.load("weights"), checkpoint.path)
+        trainer_module.restore(self.weights, checkpoint.load("weights"), checkpoint.path)
         self.step = checkpoint.step
 
     monkeypatch.setattr(Trainer, "resume", forget)
