@@ -37,17 +37,18 @@ class Batch:
 
     def part(self, start: int, stop: int) -> Batch:
         """Rows `start` to `stop` with the patches that belong to them."""
-        before = int((self.inputs[:start] == IMG).sum())
-        inside = int((self.inputs[start:stop] == IMG).sum())
-        return Batch(
-            inputs=self.inputs[start:stop],
-            targets=self.targets[start:stop],
-            weights=self.weights[start:stop],
-            positions=self.positions[start:stop],
-            segments=self.segments[start:stop],
-            patches=self.patches[before : before + inside],
-            sources=self.sources[start:stop],
-        )
+        return self.rows(np.arange(start, min(stop, len(self.inputs))))
+
+    def rows(self, chosen: NDArray[np.int64]) -> Batch:
+        """Some rows, in the order asked for, with the patches that belong to them."""
+        patches = self.patches
+        if len(patches):
+            counts = (self.inputs == IMG).sum(axis=1)
+            ends = np.cumsum(counts)
+            own = [np.arange(ends[row] - counts[row], ends[row]) for row in chosen.tolist()]
+            patches = patches[np.concatenate([np.zeros(0, np.int64), *own])]
+        arrays = (self.inputs, self.targets, self.weights, self.positions, self.segments)
+        return Batch(*(one[chosen] for one in arrays), patches, self.sources[chosen])
 
 
 def cut_pieces(shard: Shard, context: int) -> NDArray[np.int64]:

@@ -46,7 +46,7 @@ def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip:
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor, weights: Tensor) -> Tensor:
-    """-log sigmoid(r_chosen - r_rejected) of pairs (n,), weighted mean (Ouyang et al. 2022, eq. 1)."""
+    """-log sigmoid(chosen - rejected) of (n,), weighted mean (Ouyang et al. 2022, eq. 1)."""
     return -(F.logsigmoid(chosen - rejected) * weights).sum() / weights.sum()
 
 

@@ -1,0 +1,112 @@
+"""Answers that a policy draws to prompts, with all that is known about them, one line a rollout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from foresight.data.shards import Encoded, encode_parts
+from foresight.data.tokenizer import BOS, Tokenizer
+from foresight.document import Mark
+from foresight.evals.layout import prompt_text
+from foresight.inference.engine import Engine
+from foresight.inference.language_model import GenerateRequest, Sampling
+from foresight.model.decoder import Decoder
+from foresight.posttrain.chat import Conversation, render_prompt
+from foresight.posttrain.sequences import answered
+from foresight.runs import write_atomic
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """A conversation to be answered. `prompt_set`: which rules hold for it; `meta`: what a world
+    knows about it, for rewards and measures alone."""
+
+    id: str
+    messages: Conversation
+    prompt_set: str = ""
+    meta: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """An answer as it was drawn. `tokens` end with the end mark if `ended`; `sampled`: the engine's
+    log-probabilities of them, in nats at temperature 1."""
+
+    prompt: ChatPrompt
+    sample: int
+    text: str
+    tokens: tuple[int, ...]
+    ended: bool
+    sampled: tuple[float, ...]
+    encoded: Encoded = field(repr=False)
+
+
+class Reward(Protocol):
+    """What answers are worth, in parts that are added up: {part: its reward}, one each."""
+
+    name: str
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[dict[str, float]]: ...
+
+
+def roll_out(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    prompts: Sequence[ChatPrompt],
+    n: int,
+    max_tokens: int,
+    seed: int,
+    temperature: float = 1.0,
+) -> list[Rollout]:
+    """`n` answers to each prompt, the answers to one after the other.
+
+    What is drawn is a function of weights, prompts and seed. An answer ends with an end mark, or
+    at `max_tokens`, and then has none: nothing is ever put behind what was drawn.
+    """
+    engine = Engine(model, tokenizer, "policy", batch=min(256, len(prompts) * n))
+    patch = model.spec.shape.patch
+    rendered = [render_prompt(one.messages) for one in prompts]
+    asked = [
+        GenerateRequest(parts, Sampling(temperature, max_tokens=max_tokens, logprobs=0,
+                                        seed=seed + 1_000_003 * at), n)
+        for at, parts in enumerate(rendered)
+    ]  # fmt: skip
+    found = []
+    for prompt, parts, completions in zip(prompts, rendered, engine.generate(asked), strict=True):
+        encoded = encode_parts((Mark(BOS), *parts), tokenizer, patch)
+        for sample, one in enumerate(completions):
+            found.append(Rollout(
+                prompt, sample, one.text, one.token_ids, one.finish == "stop",
+                tuple(token.logprob for token in one.tokens), answered(encoded, one.token_ids),
+            ))  # fmt: skip
+    return found
+
+
+def write_rollouts(
+    path: Path, rollouts: Sequence[Rollout], parts: Sequence[dict[str, float]], **columns: Any
+) -> None:
+    """A line of JSON each: prompt, answer, reward by part, and further columns."""
+    lines = []
+    for at, (one, reward) in enumerate(zip(rollouts, parts, strict=True)):
+        row = {
+            "prompt": one.prompt.id,
+            "set": one.prompt.prompt_set,
+            "messages": [
+                {"role": message.role, "content": prompt_text(message.parts)}
+                for message in one.prompt.messages
+            ],
+            "sample": one.sample,
+            "answer": one.text,
+            "ended": one.ended,
+            "tokens": len(one.tokens),
+            "reward": reward,
+            "total": sum(reward.values()),
+        } | {name: float(np.asarray(values)[at]) for name, values in columns.items()}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_atomic(path, "".join(lines))
