@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from scipy.special import softmax
 
 from foresight.document import Image, Text
 from foresight.errors import UserError
@@ -87,10 +88,9 @@ class _Asking:
         nats = np.array(
             [[math.nan if one.error else one.logprob for one in row] for row in scored]
         ).reshape(len(prompts), len(words))
-        highest = nats.max(1, keepdims=True)
-        weights = np.exp(nats - highest)
-        total = weights.sum(1, keepdims=True)
-        return weights / total, (np.exp(highest) * total)[:, 0]
+        # No log-probability, or none above -inf: nan, which is unreadable.
+        nats[np.isneginf(nats).all(axis=1)] = np.nan
+        return softmax(nats, axis=1), np.exp(nats).sum(1)
 
     def _by_writing(self, prompts: Sequence[Parts], words: Sequence[str]) -> Floats:
         sampling = Sampling(temperature=0.0, max_tokens=8)

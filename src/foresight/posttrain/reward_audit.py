@@ -117,7 +117,7 @@ class CollapseAlarm:
     although it was above in the first window.
 
     A class whose true share is p gives a false alarm in a window of N rollouts with probability
-    P(Binomial(N, p) < share N), see `false_alarm`: at N = 400 and share 1 % it is 1.7e-5 for
+    P(Binomial(N, p) < share N), see `false_alarm`: at N = 400 and share 1 % it is 2.2e-6 for
     p = 5 %, .04 for p = 2 %, .43 for p = 1 %. Over a run at most this times its windows. So the
     window is to hold some hundred rollouts of the set, more where the class is rare to begin with.
     """

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from foresight.evals.statistics import Estimate
 from foresight.posttrain.gold import Confusion, Gold
-from foresight.posttrain.rubric import UNREADABLE, Rubric
+from foresight.posttrain.rubric import ALL_COMBINATIONS, UNREADABLE, Rubric
 from foresight.views import _table
 
 
@@ -29,16 +29,16 @@ def show_rubric(
     refuses = ["yes" if one.refuses else "no" for one in rubric.classes] + ["neither"]
     rows = [
         [name, letters[at], refuses[at], *(f"{rewards[one][at]:g}" for one in rubric.sets),
-         str(counts[name]) if gold else ""]
+         *([str(counts[name])] if gold else [])]
         for at, name in enumerate(rubric.columns)
     ]  # fmt: skip
     columns = ["class", "letter", "refuses", *(f"reward on {one}" for one in rubric.sets)]
-    _table(console, f"Rubric {rubric.name}", [*columns, "gold rows" if gold else ""], rows)
+    _table(console, f"Rubric {rubric.name}", [*columns, *(["gold rows"] if gold else [])], rows)
     for name, tiers in rubric.order.items():
         _say(console, f"order on {name}: " + " > ".join(" = ".join(tied) for tied in tiers))
     if rubric.used:
-        told = f"every combination of {len(rubric.used)} propositions is in exactly one class"
-        _say(console, told)
+        which = "every" if len(rubric.used) <= ALL_COMBINATIONS else "every tried"
+        _say(console, f"{which} combination of {len(rubric.used)} propositions is in one class")
     for grader, one in (confusions or {}).items():
         show_confusion(console, f"Grader: {grader}", one)
     if propositions:
