@@ -122,5 +122,9 @@ bench-sandbox: .venv/.dev
 bench-contamination: .venv/.dev
 	$(BIN)/python bench/contamination.py
 
+# The trained refusal grader against XSTest's human labels (reads ../shared/data/posttraining).
+bench-refusals: .venv/.dev
+	$(BIN)/python bench/refusal_grader.py
+
 clean:
 	rm -rf .venv .venv-evals-peers runs

@@ -47,8 +47,15 @@ class Batch:
             ends = np.cumsum(counts)
             own = [np.arange(ends[row] - counts[row], ends[row]) for row in chosen.tolist()]
             patches = patches[np.concatenate([np.zeros(0, np.int64), *own])]
-        arrays = (self.inputs, self.targets, self.weights, self.positions, self.segments)
-        return Batch(*(one[chosen] for one in arrays), patches, self.sources[chosen])
+        return Batch(
+            inputs=self.inputs[chosen],
+            targets=self.targets[chosen],
+            weights=self.weights[chosen],
+            positions=self.positions[chosen],
+            segments=self.segments[chosen],
+            patches=patches,
+            sources=self.sources[chosen],
+        )
 
 
 def cut_pieces(shard: Shard, context: int) -> NDArray[np.int64]:

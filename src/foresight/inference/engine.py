@@ -211,10 +211,15 @@ class Engine:
 
     def _is_being_read(self, row: Row, shared: int) -> bool:
         """Whether a row in the making will hold much more of this row's beginning."""
+        keys, at = row.prompt.keys, shared + SHARED - 1
+        if len(keys) <= at:
+            return False
         return any(
             other is not None
-            and other.done < len(other.prompt)
-            and common_length(other.prompt.keys, row.prompt.keys) >= shared + SHARED
+            and other.done < len(other.prompt) > at
+            # One number first: most prompts differ there.
+            and other.prompt.keys[at] == keys[at]
+            and common_length(other.prompt.keys, keys) > at
             for other in self._owner[self._decoding :]
         )
 
