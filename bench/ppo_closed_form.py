@@ -73,7 +73,7 @@ def bandit(seed: int) -> Bandit:
 def spec_of(seed: int) -> RunSpec:
     recipe = Recipe.named("ledger")
     corpus = recipe.corpus.model_copy(update={"vocab_size": 320})
-    return recipe.model_copy(update={"corpus": corpus}).at(1e10, seed, width=32)
+    return recipe.model_copy(update={"corpus": corpus}).at(1e10, seed, width=16)
 
 
 def reference_of(world: Bandit, spec: RunSpec, steps: int = 300) -> Decoder:
@@ -175,7 +175,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(sum(abs(gaps[bins == at].sum()) for at in range(10)) / len(gaps))
 
 
-def one_seed(seed: int, betas: list[float], updates: int) -> list[dict[str, object]]:
+def one_seed(seed: int, betas: list[float], updates: int, beside: bool) -> list[dict[str, object]]:
+    """`beside`: the other methods too."""
     world, spec = bandit(seed), spec_of(seed)
     start = reference_of(world, spec)
     before = distributions(world, start)
@@ -197,9 +198,11 @@ def one_seed(seed: int, betas: list[float], updates: int) -> list[dict[str, obje
         )
         best = best_value(before, full, beta)
         nothing = objective(before, before, full, beta)
-        arms = [(method, settings.model_copy(update={"advantage": method})) for method in METHODS]
+        methods = METHODS if beside else METHODS[:1]
+        arms = [(method, settings.model_copy(update={"advantage": method})) for method in methods]
         policies = [(name, tuned(world, start, TableReward(full), one)) for name, one in arms]
-        policies.append(("dpo", by_dpo(world, start, beta, seed, 128 * 4 * updates // 2)))
+        if beside:
+            policies.append(("dpo", by_dpo(world, start, beta, seed, 64 * 4 * updates // 2)))
         for name, policy in policies:
             got = objective(distributions(world, policy), before, full, beta)
             rows.append({
@@ -216,7 +219,7 @@ def one_seed(seed: int, betas: list[float], updates: int) -> list[dict[str, obje
             "ece_after": calibration_error(after, world.truth),
             "ece_predicted": calibration_error(predicted, world.truth),
         })  # fmt: skip
-        for row in rows[-5:]:
+        for row in rows[-len(policies) - 1 :]:
             print(json.dumps(row), flush=True)
     return rows
 
@@ -239,12 +242,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--betas", type=float, nargs="+", default=[0.3, 0.1, 0.03])
-    parser.add_argument("--updates", type=int, default=150)
+    parser.add_argument("--updates", type=int, default=80)
+    parser.add_argument("--beside", type=int, default=2, help="Seeds with the other methods too.")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [row for seed in range(options.seeds)
-            for row in one_seed(seed, options.betas, options.updates)]  # fmt: skip
+            for row in one_seed(seed, options.betas, options.updates, seed < options.beside)]  # fmt: skip
     told(rows)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1))

@@ -89,9 +89,9 @@ class DPO:
         self.step += 1
         return {
             "step": self.step,
-            "loss": float(loss),
+            "loss": float(loss.detach()),
             "accuracy": float((chosen > rejected).float().mean()),
-            "margin": float(self.settings.beta * (chosen - rejected).mean()),
+            "margin": float(self.settings.beta * (chosen - rejected).detach().mean()),
             "grad_norm": norm,
             "seconds": time.perf_counter() - started,
         }
