@@ -7,7 +7,8 @@ from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
 from foresight.cli import ladders, forecasts, registry, evals, exams, contamination  # isort: skip
-from foresight.cli import calibration, people, translate, interop, sandbox, view  # isort: skip
+from foresight.cli import calibration, people, redteam, translate, interop, sandbox  # isort: skip
+from foresight.cli import view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
@@ -22,6 +23,7 @@ __all__ = [
     "ladders",
     "main",
     "people",
+    "redteam",
     "registry",
     "sandbox",
     "translate",
