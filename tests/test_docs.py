@@ -60,3 +60,13 @@ def test_the_page_on_evaluation(spine: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     assert len((tmp_path / "runs/evals/ours/python/records.jsonl").read_text().splitlines()) == 4
     assert "<html" in (tmp_path / "answers.html").read_text()
+
+
+def test_the_page_on_post_training() -> None:
+    page = (DOCS / "posttraining.md").read_text()
+    exec(blocks("python", page)[0], {})
+    for command in blocks("bash", page)[0].splitlines():
+        words = command.partition("#")[0].split()[1:]
+        verb = words[1] if words[1] in ("replay", "export", "attack") else "ask"
+        text = foresight("redteam", verb, "--help").stdout
+        assert all(word in text for word in words if word.startswith("--")), command

@@ -19,7 +19,8 @@ from foresight.evals.people.collection import Collection
 from foresight.evals.people.desk import Sharing
 from foresight.evals.people.entry import read_rows
 from foresight.evals.people.vote import Vote, VoteDesk
-from foresight.report.people_server import LARGEST, serve_people
+from foresight.report.local_server import LARGEST
+from foresight.report.people_server import serve_people
 from tests.evals.people.samples import collected
 
 

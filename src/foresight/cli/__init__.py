@@ -7,7 +7,8 @@ from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
 from foresight.cli import ladders, forecasts, registry, evals, exams, contamination  # isort: skip
-from foresight.cli import calibration, people, translate, interop, sandbox, rubric  # isort: skip
+from foresight.cli import calibration, people, rubric, redteam, translate  # isort: skip
+from foresight.cli import interop, sandbox  # isort: skip
 from foresight.cli import view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
@@ -23,6 +24,7 @@ __all__ = [
     "ladders",
     "main",
     "people",
+    "redteam",
     "registry",
     "rubric",
     "sandbox",

@@ -15,6 +15,7 @@ from foresight.errors import UserError
 
 if TYPE_CHECKING:
     from foresight.forecast import RunTable
+    from foresight.inference.language_model import LanguageModel
 
 app = typer.Typer(
     name="foresight",
@@ -44,6 +45,10 @@ Model = Annotated[
 KeepEnd = Annotated[
     bool, typer.Option(help="Of a prompt longer than the context keep the end, as lm-eval does.")
 ]
+Chat = Annotated[
+    bool, typer.Option("--chat", help="Put every prompt as a user's message of a chat.")
+]
+System = Annotated[str, typer.Option(help="With --chat: the system message before it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Registry = Annotated[
     Path, typer.Option("--registry", help="Directory of registered predictions and outcomes.")
@@ -58,6 +63,17 @@ def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
     else:
         show()
+
+
+def open_asked(model: str, keep_end: bool, chat: bool, system: str) -> LanguageModel:
+    """A model; with `chat` its prompts are put as a user's message, after the system message."""
+    from foresight.inference.open import open_model
+    from foresight.posttrain.chat import ChatModel
+
+    if system and not chat:
+        raise UserError("--system: only a chat has a system message; give --chat too")
+    opened = open_model(model, keep_end)
+    return ChatModel(opened, system) if chat else opened
 
 
 def six_n_d(params: float | None, tokens: float | None) -> float | None:

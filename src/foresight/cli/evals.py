@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from foresight.cli.common import AsJson, KeepEnd, Model, app, console, emit, errors
+from foresight.cli.common import (
+    AsJson,
+    Chat,
+    KeepEnd,
+    Model,
+    System,
+    app,
+    console,
+    emit,
+    errors,
+    open_asked,
+)
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +41,8 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many items, the same ones for every model.")
     ] = None,
+    chat: Chat = False,
+    system: System = "",
     keep_end: KeepEnd = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +53,6 @@ def evaluate(
     from foresight.evals.reading import read_task
     from foresight.evals.runner import check_samples, run
     from foresight.evals.summary import summarise
-    from foresight.inference.open import open_model
     from foresight.views.evals import running, show_evaluation, warnings
 
     read = [read_task(text) for text in tasks]
@@ -49,7 +61,7 @@ def evaluate(
         raise UserError(f"two tasks have one name ({', '.join(names)}); give the YAML `name`")
     for task in read:
         check_samples(task, samples)
-    opened = open_model(model, keep_end)
+    opened = open_asked(model, keep_end, chat, system)
     folder = out or Path("runs/evals") / re.sub(r"[^\w.+-]+", "_", opened.name)
     records: list[list[Record]] = []
     try:

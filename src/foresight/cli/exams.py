@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from foresight.cli.common import AsJson, KeepEnd, Model, app, console, emit, errors
+from foresight.cli.common import (
+    AsJson,
+    Chat,
+    KeepEnd,
+    Model,
+    System,
+    app,
+    console,
+    emit,
+    errors,
+    open_asked,
+)
 from foresight.errors import UserError
 
 
@@ -60,6 +71,8 @@ def exam(
     figure: Annotated[
         Path | None, typer.Option(help="Draw percentiles into an .svg or .png file (Figure 4).")
     ] = None,
+    chat: Chat = False,
+    system: System = "",
     keep_end: KeepEnd = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -85,7 +98,7 @@ def exam(
     given = read_grades(grades) if grades else None
     judge = {"grader": RubricPoints(model=open_model(grader))} if grader else {}
     arm = Arm(half.value, images, choices.value, **judge)
-    opened = open_model(model, keep_end)
+    opened = open_asked(model, keep_end, chat, system)
     folder = out or Path("runs/exams") / re.sub(r"[^\w.+-]+", "_", opened.name)
     try:
         found = [

@@ -163,14 +163,19 @@ def sample(
 def export(
     run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
     to: Annotated[Path, typer.Option("--to", help="New directory to write.")],
+    chat: Annotated[
+        bool,
+        typer.Option("--chat", help="Trained on turns: with the chat template, ends with them."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """A checkpoint as a Hugging Face folder (Llama or Qwen3), for others to serve; text only."""
     from foresight.export.hugging_face import config, export_hugging_face
     from foresight.inference.checkpoints import load_model
+    from foresight.posttrain.chat import CHAT_TEMPLATE
 
     model, tokenizer, _ = load_model(run)
-    export_hugging_face(model, tokenizer, to)
+    export_hugging_face(model, tokenizer, to, CHAT_TEMPLATE if chat else "")
     kind = config(model.spec)["architectures"][0]
     value = {"directory": str(to), "architecture": kind, "pictures": False}
     line = f"wrote {to}: {kind}, float32; the image weights are left out"

@@ -28,7 +28,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from foresight import __version__
-from foresight.data.tokenizer import BOS, EOS, PAD, SPECIAL_TOKENS, Tokenizer
+from foresight.data.tokenizer import BOS, EOS, IM_END, PAD, SPECIAL_TOKENS, Tokenizer
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder
 from foresight.recipe import RunSpec
@@ -39,10 +39,15 @@ _ATTENTION_GAIN = 1.2
 """Of `Decoder.attention` with `qk_norm`."""
 
 
-def export_hugging_face(model: Decoder, tokenizer: Tokenizer, directory: Path) -> None:
+def export_hugging_face(
+    model: Decoder, tokenizer: Tokenizer, directory: Path, chat_template: str = ""
+) -> None:
     """Write `directory` whole or not at all: config.json, generation_config.json,
     model.safetensors, tokenizer.json, tokenizer_config.json.
 
+    `chat_template`: of a model that was trained on turns, which ends at the mark of a turn too. It
+    stands in tokenizer_config.json, which every version of transformers and llama.cpp's converter
+    read; a chat_template.jinja only newer ones do.
     Raises UserError if it exists already or cannot be written.
     """
     if directory.exists():
@@ -50,11 +55,14 @@ def export_hugging_face(model: Decoder, tokenizer: Tokenizer, directory: Path) -
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     try:
         write_json(temporary / "config.json", config(model.spec))
-        write_json(temporary / "generation_config.json", {"do_sample": True, **_MARKS})
+        ends = {"eos_token_id": [EOS, IM_END]} if chat_template else {}
+        write_json(temporary / "generation_config.json", {"do_sample": True, **_MARKS, **ends})
         # transformers refuses weights that do not name their framework.
         write_atomic(temporary / "model.safetensors", save(tensors(model), {"format": "pt"}))
         write_json(temporary / "tokenizer.json", tokenizer_json(tokenizer))
-        write_json(temporary / "tokenizer_config.json", _tokenizer_config(model.spec))
+        write_json(
+            temporary / "tokenizer_config.json", _tokenizer_config(model.spec, chat_template)
+        )
         os.rename(temporary, directory)
     except OSError as error:
         raise UserError(f"{directory}: cannot be written ({error.strerror})") from None
@@ -144,7 +152,7 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     return made
 
 
-def _tokenizer_config(spec: RunSpec) -> dict[str, Any]:
+def _tokenizer_config(spec: RunSpec, chat_template: str) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": SPECIAL_TOKENS[BOS],
@@ -152,4 +160,5 @@ def _tokenizer_config(spec: RunSpec) -> dict[str, Any]:
         "pad_token": SPECIAL_TOKENS[PAD],
         "model_max_length": spec.shape.context,
         "clean_up_tokenization_spaces": False,
+        **({"chat_template": chat_template} if chat_template else {}),
     }

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, get_args
 
 from foresight.data.shards import Encoded, encode_parts
 from foresight.data.tokenizer import BOS, IM_END, IM_START, Tokenizer
 from foresight.document import Image, Mark, Part, Text
 from foresight.errors import UserError
+from foresight.inference.api_model import APIModel
 from foresight.inference.language_model import (
     Completion,
     GenerateRequest,
@@ -24,6 +26,7 @@ from foresight.inference.language_model import (
     Score,
     ScoreRequest,
 )
+from foresight.runs import sha256_text
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -34,11 +37,10 @@ CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' }}"
     "{% if message['content'] is string %}{{ message['content'] | trim }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] | trim }}{% else %}{{ '"
-    + IMAGE_PLACE
-    + "' }}{% endif %}"
-    "{% endfor %}{% endif %}"
+    "{% else %}{% set run = namespace(text='') %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{% set run.text = run.text + part['text'] %}"
+    "{% else %}{{ run.text | trim }}{% set run.text = '' %}{{ '" + IMAGE_PLACE + "' }}{% endif %}"
+    "{% endfor %}{{ run.text | trim }}{% endif %}"
     "{{ '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
@@ -57,9 +59,20 @@ class Message:
         return cls(role, (Text(content),))
 
     @property
+    def contents(self) -> tuple[Text | Image, ...]:
+        """What is rendered: neighbouring texts as one, white space around it dropped."""
+        found: list[Text | Image] = []
+        for is_text, run in groupby(self.parts, lambda part: isinstance(part, Text)):
+            if not is_text:
+                found += run
+            elif text := "".join(part.text for part in run if isinstance(part, Text)).strip():
+                found.append(Text(text))
+        return tuple(found)
+
+    @property
     def text(self) -> str:
-        """The text parts joined; pictures left out."""
-        return "".join(part.text.strip() for part in self.parts if isinstance(part, Text))
+        """The texts of `contents` joined; pictures left out."""
+        return "".join(part.text for part in self.contents if isinstance(part, Text))
 
 
 Conversation = tuple[Message, ...]
@@ -73,18 +86,14 @@ def user(content: str) -> Conversation:
 def render(messages: Sequence[Message], weight: float = 1.0) -> Parts:
     """A whole conversation as parts, the begin mark left out.
 
-    Of the last message only, if it is the assistant's, and of the assistant's messages before it,
-    tokens have the loss weight `weight`; all others 0.
+    What the assistant says and the mark that ends it have the loss weight `weight`; all else 0.
     """
     parts: list[Part] = []
     for message in messages:
         own = weight if message.role == "assistant" else 0.0
         parts += [Mark(IM_START), Text(f"{message.role}\n", 0.0)]
-        for part in message.parts:
-            if isinstance(part, Image):
-                parts.append(part)
-            elif content := part.text.strip():
-                parts.append(Text(content, own))
+        for part in message.contents:
+            parts.append(part if isinstance(part, Image) else Text(part.text, own))
         parts += [Mark(IM_END, own), Text("\n", 0.0)]
     return tuple(parts)
 
@@ -94,6 +103,19 @@ def render_prompt(messages: Sequence[Message]) -> Parts:
     if not messages or messages[-1].role == "assistant":
         raise UserError("a prompt ends with a user's or a system message")
     return (*render(messages), Mark(IM_START), Text("assistant\n", 0.0))
+
+
+def chat_prompt(model: LanguageModel, messages: Sequence[Message]) -> Parts:
+    """What a model is asked to answer a conversation: `render_prompt`, or for an endpoint,
+    which sets turns itself, the user's message. Raises UserError if there would be more than it."""
+    if not isinstance(model, APIModel):
+        return render_prompt(messages)
+    if [one.role for one in messages] != ["user"]:
+        raise UserError(
+            f"{model.name}: an endpoint is asked one user's message; leave out system messages and "
+            f"earlier turns"
+        )
+    return messages[0].contents
 
 
 def encode_chat(messages: Sequence[Message], tokenizer: Tokenizer, patch: int) -> Encoded:
@@ -109,7 +131,8 @@ class ChatModel:
     """
 
     def __init__(self, model: LanguageModel, system: str = "") -> None:
-        self.model, self.name = model, f"{model.name} (chat)"
+        told = f", system {sha256_text(system)[:8]}" if system else ""
+        self.model, self.name = model, f"{model.name} (chat{told})"
         self._before = (Message.of("system", system),) if system else ()
 
     def generate(
@@ -138,4 +161,4 @@ class ChatModel:
         parts = tuple(part for part in prompt if isinstance(part, Text | Image))
         if len(parts) < len(prompt):
             raise UserError("a chat model is asked in text and pictures, not in token ids")
-        return render_prompt((*self._before, Message("user", parts)))
+        return chat_prompt(self.model, (*self._before, Message("user", parts)))

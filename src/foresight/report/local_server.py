@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +14,8 @@ from urllib.parse import urlsplit
 from foresight.errors import UserError
 
 LOCAL = ("127.0.0.1", "localhost")
+LARGEST = 100_000
+"""Bytes of what a page may say."""
 
 
 def local_server(
@@ -19,6 +23,8 @@ def local_server(
 ) -> ThreadingHTTPServer:
     """Bound, not yet serving; port 0 takes any that is free. Raises UserError if the port is taken
     or the address is not this machine's."""
+    if not re.fullmatch(r"(\d+\.){3}\d+", host) or host == "0.0.0.0":
+        raise UserError(f"host {host}: give the IPv4 address at which judges reach this machine")
     try:
         return _Server((host, port), handler)
     except OSError as error:
@@ -91,3 +97,44 @@ class LocalHandler(BaseHTTPRequestHandler, ABC):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal belongs to the command."""
+
+
+class TokenHandler(LocalHandler):
+    """Paths are /TOKEN/..., and an unknown token gets nothing at all. `people`: names by token."""
+
+    def __init__(self, people: Mapping[str, str], *args: Any) -> None:
+        self.people = people
+        super().__init__(*args)
+
+    def asked(self) -> tuple[str, str] | None:
+        """Who asks for what; None if it was refused."""
+        _, _, asked = self.path.partition("?")[0].partition("/")
+        token, _, path = asked.partition("/")
+        person = self.people.get(token)
+        if person is None:
+            self.answer(404, "text/plain", b"not here: ask for the address that was printed")
+            return None
+        return person, path
+
+    def body(self) -> dict[str, Any] | None:
+        """The JSON object of a request. Another site's page cannot send one: that takes a content
+        type for which its browser asks first, and is not answered."""
+        length = self.headers.get("Content-Length", "")
+        if not re.fullmatch("[0-9]{1,6}", length) or int(length) > LARGEST:
+            self.close_connection = True
+            return None
+        raw = self.rfile.read(int(length))
+        if self.headers.get_content_type() != "application/json":
+            return None
+        try:
+            value = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def json(self, value: dict[str, Any]) -> None:
+        self.answer(200, "application/json", json.dumps(value, allow_nan=False).encode())
+
+    def answer(self, status: int, kind: str, body: bytes, **headers: str) -> None:
+        # The address is a secret: no page that is gone to from here is told it.
+        self.send(status, kind, body, Referrer_Policy="no-referrer", **headers)

@@ -24,7 +24,7 @@ def scripted_page(name: str, **values: object) -> tuple[str, str]:
         loader=PackageLoader("foresight.report", "."), autoescape=True, undefined=StrictUndefined
     )
     template = environment.get_template(name)
-    [script] = template.blocks["script"](template.new_context())
+    script = "".join(template.blocks["script"](template.new_context()))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "

@@ -62,7 +62,7 @@ class Desk(ABC, Generic[E]):
         self._order = sorted(keys, key=lambda key: sharing.drawn(key, "order"))
         self._wanted = {key: 1 + (sharing.drawn(key, "twice") < sharing.overlap) for key in keys}
         self._held: dict[str, str] = {}
-        self._secret = _secret(journal.parent / ".secret")
+        self._secret = secret(journal.parent)
         self._keys = {self._name(key): key for key in keys}
         self._journal = Journal(journal, sync_every=1)
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class Desk(ABC, Generic[E]):
 
     def token(self, person: str) -> str:
         """Whoever has it is this person; 128 bits."""
-        return sha256_text(f"{self._secret}/person/{person}")[:32]
+        return token(self._secret, person)
 
     def card(self, person: str) -> dict[str, Any]:
         """What the person is to see now: `card` None when there is nothing left."""
@@ -168,12 +168,18 @@ class Desk(ABC, Generic[E]):
         return sha256_text(f"{self._secret}/{key}")[:16]
 
 
+def token(secret: str, person: str) -> str:
+    """Whoever has it is this person; 128 bits."""
+    return sha256_text(f"{secret}/person/{person}")[:32]
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _secret(path: Path) -> str:
-    """Made once; readable by its owner alone."""
+def secret(folder: Path) -> str:
+    """Of what a folder's pages are called: made once, readable by its owner alone."""
+    path = folder / ".secret"
     if not path.exists():
         write_atomic(path, secrets.token_hex(32))
         path.chmod(0o600)
