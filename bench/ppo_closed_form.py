@@ -26,9 +26,10 @@ from foresight.inference.engine import FORBIDDEN
 from foresight.model.decoder import Decoder
 from foresight.posttrain.chat import render_prompt, user
 from foresight.posttrain.closed_forms import best_value, calibration_after, objective
+from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.dpo import DPO, DPOSettings, EncodedPair
 from foresight.posttrain.ppo import PPO, PPOSettings
-from foresight.posttrain.rollout import ChatPrompt, Rollout
+from foresight.posttrain.rollout import Rollout
 from foresight.posttrain.scalar_model import ScalarModel
 from foresight.posttrain.sequences import answered, padded
 from foresight.posttrain.tuner import Tuner
@@ -56,7 +57,7 @@ def bandit(seed: int) -> Bandit:
     random = np.random.default_rng(seed)
     tokenizer = Tokenizer.train([f"user assistant q{n} A B C D\n" for n in range(100)] * 4, 320)
     names = [f"q{number}" for number in random.permutation(100)[:QUESTIONS].tolist()]
-    prompts = [ChatPrompt(name, user(name), meta=at) for at, name in enumerate(names)]
+    prompts = [ChatPrompt(name, user(name), meta={"at": at}) for at, name in enumerate(names)]
     encoded = [
         encode_parts((Mark(BOS), *render_prompt(one.messages)), tokenizer, 8) for one in prompts
     ]
@@ -122,7 +123,7 @@ class TableReward:
     def __call__(self, rollouts: list[Rollout]) -> list[dict[str, float]]:
         found = []
         for one in rollouts:
-            value = float(self._full[one.prompt.meta, one.tokens[0]])
+            value = float(self._full[one.prompt.meta["at"], one.tokens[0]])
             if self._random is not None:
                 value = float(self._random.random() < value)
             found.append({"table": value})
@@ -247,8 +248,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [row for seed in range(options.seeds)
-            for row in one_seed(seed, options.betas, options.updates, seed < options.beside)]  # fmt: skip
+    rows = [
+        row
+        for seed in range(options.seeds)
+        for row in one_seed(seed, options.betas, options.updates, seed < options.beside)
+    ]
     told(rows)
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1))

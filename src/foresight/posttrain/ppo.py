@@ -30,8 +30,9 @@ from foresight.posttrain.advantages import (
     token_rewards,
     whiten,
 )
+from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.objectives import ppo_loss, value_loss
-from foresight.posttrain.rollout import ChatPrompt, Reward, Rollout, roll_out, write_rollouts
+from foresight.posttrain.rollout import Reward, Rollout, roll_out, write_rollouts
 from foresight.posttrain.scalar_model import ScalarModel
 from foresight.posttrain.sequences import padded, target_logprobs
 from foresight.posttrain.tuner import Tuner

@@ -17,20 +17,10 @@ from foresight.evals.layout import prompt_text
 from foresight.inference.engine import Engine
 from foresight.inference.language_model import GenerateRequest, Sampling
 from foresight.model.decoder import Decoder
-from foresight.posttrain.chat import Conversation, render_prompt
+from foresight.posttrain.chat import render_prompt
+from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.sequences import answered
 from foresight.runs import write_atomic
-
-
-@dataclass(frozen=True)
-class ChatPrompt:
-    """A conversation to be answered. `prompt_set`: which rules hold for it; `meta`: what a world
-    knows about it, for rewards and measures alone."""
-
-    id: str
-    messages: Conversation
-    prompt_set: str = ""
-    meta: Any = None
 
 
 @dataclass(frozen=True, eq=False)

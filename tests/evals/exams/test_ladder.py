@@ -79,8 +79,8 @@ def test_who_knows_is_above_who_guesses(taken: tuple[Path, list[Run]]) -> None:
     assert guesses.images and not blind.images
     assert guesses.low is not None and guesses.high is not None
     assert guesses.low < GUESSED < guesses.high
-    # All choices right, no program: 150 of 180 points; and without pictures these cannot be known.
-    assert knows_all.score == pytest.approx(150 / 180)
+    # All choices right, no program: 135 of 165 points; and without pictures these cannot be known.
+    assert knows_all.score == pytest.approx(135 / 165)
     assert knows_all.low is not None and knows_all.low > GUESSED
     assert knows_all.sections["table"] == 1.0 and unseeing.sections["table"] < 0.5
     assert unseeing.sections["module"] == 1.0
@@ -124,7 +124,7 @@ def test_the_chapter_shows_every_run_and_says_what_is_missing(
     taken: tuple[Path, list[Run]], tmp_path: Path
 ) -> None:
     text = json.dumps([vars(block) for block in exam_chapter(*taken).blocks])
-    assert "guesses" in text and "83.3" in text and "no people took it" in text
+    assert "guesses" in text and "81.8" in text and "no people took it" in text
     assert "Not taken yet" in str(exam_chapter(tmp_path, []).blocks)
     prepare(tmp_path)
     (exam_folder(tmp_path) / "exam.yaml").write_text("name: 1\n")

@@ -21,7 +21,7 @@ from foresight.runs import write_atomic
 from foresight.worlds import library
 from foresight.worlds.splits import hash64
 
-QUESTIONS = {"module": 40, "returns": 40, "bug": 30, "table": 40, "complete": 30}
+QUESTIONS = {"module": 25, "returns": 40, "bug": 30, "table": 40, "complete": 30}
 """Of each kind and half."""
 GUESSED = (1 - QUESTIONS["complete"] / sum(QUESTIONS.values())) / 4
 """Share of the points that guessing brings: one of four choices, and no program."""
