@@ -98,7 +98,7 @@ def test_the_terminal_shows_it(taken: tuple[Path, list[Run]]) -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     show_marks(console, read_marks(*taken))
     text = console.export_text()
-    assert "guessing brings 20.8 %" in text and "100/100/100/100/0" in text
+    assert "guessing brings 20.5 %" in text and "100/100/100/100/0" in text
     show_marks(console, [])
 
 
