@@ -118,9 +118,7 @@ def categories(
         write_figure(series, title, figure)
     value = {
         "series": [one.to_json() for one in series],
-        "agreements": [
-            {"graders": [first, second], **asdict(found)} for first, second, found in agreements
-        ],
+        "agreements": [asdict(one) for one in agreements],
         "figure": None if figure is None else str(figure),
     }
     emit(value, as_json, lambda: show_categories(console, series, agreements, title))

@@ -175,8 +175,8 @@ def grade(
     rubric: Annotated[
         str,
         typer.Option(
-            help="N for points from 0 to N, a YAML file {max, criteria}, or the JSONL "
-            "of items whose meta.rubric is each one's own."
+            help="N for points from 0 to N, a YAML file {max, criteria}, or the JSONL of items "
+            "(the folder of an exam) that have a rubric each."
         ),
     ] = "10",
     grader: Annotated[
@@ -200,17 +200,16 @@ def grade(
     saves, digits reach the criteria, n the note, s skips, u takes back.
     """
     from foresight.evals.people.desk import Sharing
-    from foresight.evals.people.grade import Answers, GradeDesk, graded_records, grading
-    from foresight.evals.people.rubric import read_rubrics
+    from foresight.evals.people.grading import Answers, GradeDesk, grading
+    from foresight.evals.people.rubrics import read_rubrics
     from foresight.runs import locked, write_atomic
     from foresight.views.people import show_grading
 
     answers = Answers.read(records)
     if result or to is not None:
-        found = grading(answers)
+        found = grading(answers.records, answers.grades())
         if to is not None:
-            scored = graded_records(answers.records.values(), answers.grades())
-            write_atomic(to, "".join(one.to_line() + "\n" for one in scored))
+            write_atomic(to, "".join(one.to_line() + "\n" for one in answers.scored()))
         return emit(found.to_json(), as_json, lambda: show_grading(console, found))
     sharing = Sharing(tuple(grader or ["grader"]), overlap, seed)
     with locked(answers.folder), GradeDesk(answers, read_rubrics(rubric), sharing) as desk:

@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.evals.record import UNSCORED, Reason
-from foresight.evals.statistics import Agreement, agreement
 from foresight.runs import sha256_text
 
 GRADER_SECONDS = 5.0
@@ -277,10 +276,3 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-
-
-def grader_agreement(
-    grader: Grader, responses: Sequence[Graded], labels: Sequence[float]
-) -> Agreement:
-    """How far a grader agrees with labels (scores in [0, 1]) that people gave the responses."""
-    return agreement([verdict.score for verdict in grader.grade(responses)], labels)

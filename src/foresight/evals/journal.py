@@ -116,18 +116,22 @@ def write_sorted(path: Path, places: Mapping[str, int]) -> None:
         write_atomic(path, text)
 
 
-def record_sets(path: Path) -> dict[str, list[Record]]:
-    """Records by task: of a file, or of every `records.jsonl` at or below a directory.
-
-    Raises UserError if there are none, or if a task's records are of two models.
-    """
+def record_files(path: Path) -> list[Path]:
+    """A record file, or every `records.jsonl` at or below a directory that has any record. Raises
+    UserError if there is none."""
     files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    found = [file for file in files if not file.exists() or file.stat().st_size]
+    if not found:
+        raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
+    return found
+
+
+def record_sets(path: Path) -> dict[str, list[Record]]:
+    """Records by task, of all `record_files`. Raises UserError if a task's are of two models."""
     sets: dict[str, list[Record]] = {}
-    for file in files:
+    for file in record_files(path):
         for record in read_records(file):
             sets.setdefault(record.task, []).append(record)
-    if not sets:
-        raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
     for task, records in sets.items():
         models = sorted({record.model for record in records})
         if len(models) > 1:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
 from foresight.errors import UserError
+from foresight.evals.files import read_yaml
 
 EvalType = Literal["cot_classify", "classify_cot", "classify"]
 """The choice stands after the reasons, before the reasons, or alone."""
@@ -184,12 +183,7 @@ def read_model_graded(path: Path) -> dict[str, ModelGraded]:
 
     Raises UserError naming file, template and field.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict) or not raw:
         raise UserError(f"{path}: expected a mapping from a template's name to its fields")
     return {str(name): _template(f"{path}, {name}", str(name), spec) for name, spec in raw.items()}

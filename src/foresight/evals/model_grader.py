@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import Field, SkipValidation
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import validated
 from foresight.evals.graders import Graded, Grader, Verdict
 from foresight.evals.item import Item
 from foresight.evals.model_graded import ModelGraded
+from foresight.evals.rubric import Criterion, Rubric
 from foresight.inference.language_model import (
     Completion,
     GenerateRequest,
@@ -125,15 +127,6 @@ def _choice(template: ModelGraded, answer: Completion) -> Verdict:
     return Verdict(made.score, made.choice, explanation=answer.text)
 
 
-class Criterion(BaseModel):
-    """What earns points."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    criterion: str
-    points: Annotated[float, Field(gt=0)] = 1.0
-
-
 _MET = _yes_or_no(
     "criterion",
     "Question:\n{input}\n\nResponse to be graded:\n{completion}\n\nCriterion:\n{criterion}"
@@ -147,7 +140,7 @@ class RubricPoints(_Judge):
     {criterion, points}) or, without one, the grader's own."""
 
     kind: Literal["rubric"] = "rubric"
-    rubric: tuple[Criterion, ...] = ()
+    rubric: Rubric | None = None
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"template": asdict(_MET)}
@@ -159,14 +152,10 @@ class RubricPoints(_Judge):
     def criteria(self, item: Item) -> tuple[Criterion, ...]:
         """The item's rubric. Raises UserError if it is malformed."""
         own = item.meta.get("rubric")
-        if own is None:
-            return self.rubric
-        try:
-            return tuple(Criterion.model_validate(one) for one in own)
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"item {item.id}: `meta.rubric` must be a list of {{criterion, points}} ({error})"
-            ) from None
+        rubric = self.rubric
+        if own is not None:
+            rubric = validated(Rubric, own, f"item {item.id}, meta.rubric")
+        return rubric.criteria if rubric else ()
 
     def grade(
         self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
@@ -174,7 +163,7 @@ class RubricPoints(_Judge):
         asked = [(at, one) for at, r in enumerate(responses) for one in self.criteria(r.item)]
         prompts = [
             _MET.filled(
-                _values(responses[at].item, responses[at].output) | {"criterion": one.criterion}
+                _values(responses[at].item, responses[at].output) | {"criterion": one.asked}
             )
             for at, one in asked
         ]
@@ -197,11 +186,11 @@ class RubricPoints(_Judge):
 
 def _points(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> Verdict:
     if None in met:
-        return Verdict.failed(f"no verdict on: {criteria[met.index(None)].criterion}")
+        return Verdict.failed(f"no verdict on: {criteria[met.index(None)].name}")
     earned = sum(one.points for one, yes in zip(criteria, met, strict=True) if yes)
     possible = sum(one.points for one in criteria)
     told = "\n".join(
-        f"{one.points if yes else 0:g} of {one.points:g}: {one.criterion}"
+        f"{one.points if yes else 0:g} of {one.points:g}: {one.name}"
         for one, yes in zip(criteria, met, strict=True)
     )
     return Verdict(earned / possible, f"{earned:g} of {possible:g}", explanation=told)

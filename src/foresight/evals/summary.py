@@ -10,7 +10,7 @@ from typing import Any
 
 from foresight.evals.calibration import Calibration, calibration_of
 from foresight.evals.record import UNSCORED, Reason, Record, cluster
-from foresight.evals.statistics import Estimate, mean_estimate, pass_at_k
+from foresight.evals.statistics import Estimate, mean_estimate, mean_of, pass_at_k
 
 PASS_AT = (1, 10, 100)
 
@@ -61,7 +61,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         records=len(records),
         items=len({one.item for one in records}),
         samples=max(one.sample for one in records) + 1,
-        score=_mean(scored),
+        score=mean_of(scored) if scored else None,
         reasons={reason.value: reasons[reason] for reason in Reason if reasons[reason]},
         unscored=sum(one.reason in UNSCORED for one in records),
         invalid_format_rate=invalid / len(scored) if scored else None,
@@ -73,14 +73,6 @@ def summarise(records: Sequence[Record]) -> Summary:
         normalised=_normalised(scored),
         categories=_categories(scored),
     )
-
-
-def _mean(scored: Sequence[Record]) -> Estimate | None:
-    if not scored:
-        return None
-    scores = [one.score for one in scored if one.score is not None]
-    weights = [one.weight for one in scored]
-    return mean_estimate(scores, weights, [cluster(one) for one in scored])
 
 
 def _pass_at(scored: Sequence[Record]) -> dict[int, Estimate]:

@@ -18,7 +18,7 @@ import yaml
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.interop.lines import read_lines
+from foresight.evals.files import read_rows
 from foresight.evals.item import Item
 from foresight.evals.journal import Journal
 from foresight.evals.layout import Layout
@@ -147,7 +147,7 @@ def _claim(task: Task, language: str, out_dir: Path) -> None:
 
 def _given(path: Path) -> dict[str, str]:
     given = {}
-    for where, row in read_lines(path):
+    for where, row in read_rows(path):
         for field in ("text", "translation"):
             if not isinstance(row.get(field), str):
                 raise UserError(f"{where}, field {field}: expected a text")

@@ -126,7 +126,10 @@ def test_mistakes_are_one_message(tmp_path: Path) -> None:
     run("prefer", "collect", path, "--model", "m", "--max-copies", 4, "--out", "one")
     (tmp_path / "wrong.jsonl").write_text('{"prompt": "Why?"}\n')
     for words, message in [
-        (("prefer", "collect", "none.jsonl", *two, "--out", "x"), "none.jsonl: no such file"),
+        (
+            ("prefer", "collect", "none.jsonl", *two, "--out", "x"),
+            "none.jsonl: cannot be read",
+        ),
         (("prefer", "collect", "wrong.jsonl", *two, "--out", "x"), "line 1, field prompt: unknown"),
         (("prefer", "collect", path, "--model", "m", "--model", "m", "--out", "x"), "one name"),
         (("prefer", "collect", path, *two, "--out", "x", "--layout", "Q"), "layout 'Q'"),

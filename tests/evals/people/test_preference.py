@@ -151,5 +151,5 @@ def test_nothing_to_say_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which is no pair of answers"):
         preference(collection)
     collection.votes.write_text('{"key": "x", "action": "left"}\n')
-    with pytest.raises(UserError, match=r"votes.jsonl, line 1, field at: Field required"):
+    with pytest.raises(UserError, match=r"votes.jsonl, line 1, field at: missing"):
         preference(collection)

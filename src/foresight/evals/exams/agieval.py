@@ -24,8 +24,8 @@ import yaml
 from foresight.errors import UserError
 from foresight.evals.exams.exam import HALVES
 from foresight.evals.exams.reading import read_exam
+from foresight.evals.files import read_files, rows_of
 from foresight.evals.layout import LETTERS
-from foresight.evals.suites.files import read_files, rows_of
 from foresight.evals.suites.multiple_choice import agieval_question
 from foresight.runs import write_atomic
 

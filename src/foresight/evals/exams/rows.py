@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foresight.errors import UserError
+from foresight.evals.files import read_text
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,7 @@ def rows_of(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = (
     Raises UserError naming file and line: no UTF-8, a column missing or unknown, a row with more
     or fewer fields than the header.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
     header = [name.strip() for name in next(reader, [])]
     for name in required:
         if name not in header:

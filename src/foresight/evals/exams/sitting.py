@@ -19,11 +19,11 @@ from typing import Literal
 from foresight.errors import UserError
 from foresight.evals.exams.bracketed import PHRASE, Bracketed
 from foresight.evals.exams.exam import Exam, Half, Section, without_pictures
-from foresight.evals.exams.grades import People
 from foresight.evals.exams.holdout import HoldoutRun, Ledger, Sitting
 from foresight.evals.graders import Grader
 from foresight.evals.journal import read_records
 from foresight.evals.layout import Layout
+from foresight.evals.people.grades import People
 from foresight.evals.protocols import ChoiceGenerate, ChoiceLogprob, Code, FreeResponse, Protocol
 from foresight.evals.reading import read_protocol
 from foresight.evals.record import Reason, Record

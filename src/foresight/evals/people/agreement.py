@@ -41,12 +41,13 @@ class Agreed:
 
 @dataclass(frozen=True)
 class Beside:
-    """Two graders on the same things, scores in [0, 1]: quadratic weighted kappa, and the mean
-    difference first - second."""
+    """Two graders on the same things, scores in [0, 1]: share of equal scores, quadratic weighted
+    kappa (of scores 0 and 1 that is Cohen's), and the mean difference first - second."""
 
     first: str
     second: str
     n: int
+    same: Estimate
     kappa: Coefficient
     difference: Estimate
 
@@ -95,11 +96,13 @@ def beside(
 ) -> Beside:
     """Two graders of the same things, values in [0, 1]."""
     differences = [a - b for a, b in zip(first, second, strict=True)]
+    equal, weights = [float(one == 0) for one in differences], [1.0] * len(differences)
     return Beside(
         *names,
         len(differences),
+        mean_estimate(equal, weights, clusters),
         weighted_kappa(first, second, clusters),
-        difference_estimate(differences, [1.0] * len(differences), clusters),
+        difference_estimate(differences, weights, clusters),
     )
 
 

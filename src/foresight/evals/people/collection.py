@@ -15,7 +15,7 @@ from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.evals.journal import Journal
 from foresight.evals.layout import Layout, joined, prompt_text
-from foresight.evals.people.entry import Row, read_rows
+from foresight.evals.people.entry import Row, read_journal
 from foresight.evals.people.prompts import Filters, sift
 from foresight.evals.runner import Progress, write_images
 from foresight.inference.language_model import (
@@ -102,11 +102,11 @@ class Collection:
         if not (folder / "collection.json").exists():
             raise UserError(f"{folder}: no collection; `foresight prefer collect` makes one")
         settings = read_json(folder / "collection.json")
-        answers = read_rows(folder / "answers.jsonl", Answer)
+        answers = read_journal(folder / "answers.jsonl", Answer)
         latest = {(one.prompt, one.model): one for one in answers}
         return cls(
             folder,
-            tuple(read_rows(folder / "prompts.jsonl", Prompt)),
+            tuple(read_journal(folder / "prompts.jsonl", Prompt)),
             tuple(one for one in latest.values() if one.finish not in UNANSWERED),
             int(settings["asking"]["seed"]),
         )

@@ -14,11 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic
 
-from pydantic import ValidationError
-
 from foresight.errors import UserError
+from foresight.evals.files import validated
 from foresight.evals.journal import Journal
-from foresight.evals.people.entry import E, first_error, read_rows, standing
+from foresight.evals.people.entry import E, read_journal, standing
 from foresight.runs import sha256_text, write_atomic
 
 
@@ -58,7 +57,7 @@ class Desk(ABC, Generic[E]):
 
     def __init__(self, journal: Path, kind: type[E], keys: Sequence[str], sharing: Sharing) -> None:
         self.people, self._kind = sharing.people, kind
-        self._stood = standing(read_rows(journal, kind))
+        self._stood = standing(read_journal(journal, kind))
         self._order = sorted(keys, key=lambda key: sharing.drawn(key, "order"))
         self._wanted = {key: 1 + (sharing.drawn(key, "twice") < sharing.overlap) for key in keys}
         self._held: dict[str, str] = {}
@@ -130,13 +129,9 @@ class Desk(ABC, Generic[E]):
     def _entry(self, key: str, person: str, said: Mapping[str, Any]) -> E:
         if said.get("action") == "undo":
             raise UserError("field action: 'undo' has an address of its own")
-        try:
-            return self._kind.model_validate(
-                {"key": key, "action": said.get("action"), "at": _now()}
-                | self._fields(key, person, said)
-            )
-        except ValidationError as error:
-            raise UserError(first_error(error)) from None
+        own = self._fields(key, person, said)
+        value = {"key": key, "action": said.get("action"), "at": _now()} | own
+        return validated(self._kind, value, "what was said")
 
     def _write(self, entry: E) -> None:
         self._journal.append(entry.to_line())

@@ -14,7 +14,7 @@ from foresight.evals.layout import parts_of
 from foresight.evals.people.agreement import Agreed, agreed
 from foresight.evals.people.bradley_terry import BradleyTerry, Match, bradley_terry
 from foresight.evals.people.collection import Collection, Pair
-from foresight.evals.people.entry import read_rows, standing
+from foresight.evals.people.entry import read_journal, standing
 from foresight.evals.people.vote import Vote
 from foresight.evals.statistics import (
     Estimate,
@@ -88,7 +88,7 @@ def judged_pairs(collection: Collection) -> tuple[list[Judged], list[Vote], int]
     """Pairs that have a verdict, all votes that stand, and how many pairs have no verdict.
 
     Raises UserError naming the file of a vote on a pair that the collection does not have."""
-    votes = list(standing(read_rows(collection.votes, Vote)).values())
+    votes = list(standing(read_journal(collection.votes, Vote)).values())
     by_pair: dict[str, list[Vote]] = defaultdict(list)
     for one in votes:
         by_pair[one.key].append(one)

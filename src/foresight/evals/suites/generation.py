@@ -12,11 +12,11 @@ from typing import Any
 from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals import sandbox
+from foresight.evals.files import read_files, rows_of
 from foresight.evals.graders import NumericAnswer
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import Code, FreeResponse
-from foresight.evals.suites.files import read_files, rows_of
 from foresight.evals.suites.suite import Suite
 
 

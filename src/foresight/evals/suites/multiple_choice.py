@@ -17,10 +17,10 @@ from typing import Any
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import read_files, rows_of
 from foresight.evals.item import Item
 from foresight.evals.layout import LETTERS, Layout
 from foresight.evals.protocols import ChoiceLogprob
-from foresight.evals.suites.files import read_files, rows_of
 from foresight.evals.suites.suite import Suite
 
 LETTER = "{question}\n{options}Answer:"

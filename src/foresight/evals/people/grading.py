@@ -1,47 +1,29 @@
-"""Points that people give to answers, without knowing whose they are."""
+"""Answers handed out to people who grade them blind, and what their grades come to."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from foresight.errors import UserError
-from foresight.evals.journal import read_records
+from foresight.evals.journal import read_records, record_files
 from foresight.evals.people.agreement import Beside, beside
 from foresight.evals.people.desk import Desk, Sharing
-from foresight.evals.people.entry import Entry, read_rows, standing
-from foresight.evals.people.rubric import Rubrics
+from foresight.evals.people.grades import (
+    Grade,
+    Grades,
+    graded,
+    mean_score,
+    read_grades,
+    response_key,
+)
+from foresight.evals.people.rubrics import Rubrics
 from foresight.evals.record import Reason, Record, cluster
-from foresight.evals.statistics import Estimate, mean_estimate
-
-NOTE_LETTERS = 10_000
-
-
-class Grade(Entry):
-    """A line of `grades.jsonl`; `key` is the record's. `criteria`: points by name."""
-
-    item: str
-    grader: str
-    points: Annotated[float, Field(ge=0)]
-    max: Annotated[float, Field(gt=0)]
-    criteria: dict[str, float]
-    note: Annotated[str, Field(max_length=NOTE_LETTERS)] = ""
-    action: Literal["grade", "skip", "undo"] = "grade"
-
-    @property
-    def person(self) -> str:
-        return self.grader
-
-    @property
-    def score(self) -> float:
-        """Points as a share of the maximum."""
-        return min(self.points / self.max, 1.0)
+from foresight.evals.statistics import Estimate, mean_of
 
 
 @dataclass(frozen=True)
@@ -50,39 +32,51 @@ class Answers:
     models are mixed, and nobody sees which is which); grades stand beside them."""
 
     folder: Path
-    records: dict[str, Record]
+    records: tuple[Record, ...]
     images: dict[str, Path]
 
     @classmethod
     def read(cls, path: Path) -> Answers:
         """Raises UserError if there are none, or naming file and line of what is no record."""
-        files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
         records: dict[str, Record] = {}
         images: dict[str, Path] = {}
-        for file in files:
+        for file in record_files(path):
             records |= {one.key: one for one in read_records(file)}
             images |= {one.stem: one for one in (file.parent / "images").glob("*.png")}
-        if not records:
-            raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
-        return cls(path if path.is_dir() else path.parent, records, images)
+        return cls(path if path.is_dir() else path.parent, tuple(records.values()), images)
 
     @property
     def journal(self) -> Path:
         return self.folder / "grades.jsonl"
 
-    def grades(self) -> list[Grade]:
-        """Grades that stand, skips left out. Raises UserError naming file, line and field."""
-        stood = standing(read_rows(self.journal, Grade)).values()
-        return [one for one in stood if one.action == "grade" and one.key in self.records]
+    def grades(self) -> Grades:
+        """Those that stand. Raises UserError if there are none yet."""
+        found = read_grades(self.journal) if self.journal.exists() else {}
+        if not any(response_key(one) in found for one in self.records):
+            raise UserError(f"{self.folder}: no grades yet; `foresight grade` without --result")
+        return found
+
+    def scored(self) -> list[Record]:
+        """The records with people's scores; what nobody has graded has none."""
+        grades = self.grades()
+        waiting = (
+            one
+            if one.reason is Reason.NO_RESPONSE
+            else replace(one, score=None, reason=Reason.UNGRADED)
+            for one in self.records
+        )
+        return graded(waiting, grades)
 
 
 class GradeDesk(Desk[Grade]):
-    """Answers of records. Shown are the question, the answer, accepted answers and the rubric;
+    """Responses of records. Shown are the question, the answer, accepted answers and the rubric;
     neither model nor score. Records that the model or its endpoint left unanswered are left out."""
 
     def __init__(self, answers: Answers, rubrics: Rubrics, sharing: Sharing) -> None:
         self._records = {
-            key: one for key, one in answers.records.items() if one.reason != Reason.NO_RESPONSE
+            response_key(one): one
+            for one in answers.records
+            if one.reason is not Reason.NO_RESPONSE
         }
         self._rubrics = {key: rubrics.of(one.item) for key, one in self._records.items()}
         self._images = answers.images
@@ -124,29 +118,6 @@ def _gold(record: Record) -> list[str]:
     return [str(one) for one in some if one is not None]
 
 
-def graded_records(records: Iterable[Record], grades: Iterable[Grade]) -> list[Record]:
-    """The same records with people's scores: the mean of the graders' points over the maximum. A
-    record without a grade has no score, as after a grader that failed."""
-    by_key: dict[str, list[Grade]] = defaultdict(list)
-    for one in grades:
-        by_key[one.key].append(one)
-    return [_graded(record, by_key[record.key]) for record in records]
-
-
-def _graded(record: Record, grades: Sequence[Grade]) -> Record:
-    if record.reason == Reason.NO_RESPONSE:
-        return record
-    if not grades:
-        details = record.details | {"explanation": "nobody graded it"}
-        return replace(record, score=None, reason=Reason.GRADER_FAILED, details=details)
-    told = [
-        {"grader": one.grader, "points": one.points, "max": one.max, "note": one.note}
-        for one in grades
-    ]
-    score = sum(one.score for one in grades) / len(grades)
-    return replace(record, score=score, reason=Reason.OK, details=record.details | {"grades": told})
-
-
 @dataclass(frozen=True)
 class Grading:
     """`models`: mean score of each model's graded answers by people, with interval by cluster.
@@ -164,35 +135,35 @@ class Grading:
         return asdict(self)
 
 
-def grading(answers: Answers) -> Grading:
-    """Raises UserError if nothing was graded yet."""
-    grades = answers.grades()
-    if not grades:
-        raise UserError(f"{answers.folder}: no grades yet; `foresight grade` without --result")
+def grading(records: Iterable[Record], grades: Grades) -> Grading:
+    """What people's grades of these records say."""
+    answered = [one for one in records if one.reason is not Reason.NO_RESPONSE]
+    by_response = {response_key(one): one for one in answered}
     by_grader: dict[str, dict[str, float]] = defaultdict(dict)
-    for one in grades:
-        by_grader[one.grader][one.key] = one.score
-    by_key: dict[str, list[float]] = defaultdict(list)
-    for one in grades:
-        by_key[one.key].append(one.score)
-    people = {key: sum(some) / len(some) for key, some in by_key.items()}
-    before = {key: one.score for key, one in answers.records.items() if one.score is not None}
+    for key in by_response:
+        for grade in grades.get(key, ()):
+            by_grader[grade.grader][key] = grade.score
+    by_model: dict[str, list[Record]] = defaultdict(list)
+    for one in graded((one for one in answered if grades.get(response_key(one))), grades):
+        by_model[one.model].append(one)
+    people = {key: mean_score(grades[key]) for key in by_response if grades.get(key)}
+    before = {key: one.score for key, one in by_response.items() if one.score is not None}
     pairs = (
-        _beside(answers, (first, by_grader[first]), (second, by_grader[second]))
+        _beside(by_response, (first, by_grader[first]), (second, by_grader[second]))
         for first, second in combinations(sorted(by_grader), 2)
     )
     return Grading(
-        answers=sum(one.reason != Reason.NO_RESPONSE for one in answers.records.values()),
-        graded=len(people),
+        answers=len(answered),
+        graded=sum(map(len, by_model.values())),
         graders={name: len(by_grader[name]) for name in sorted(by_grader)},
-        models=_means(answers, people),
+        models={model: mean_of(by_model[model]) for model in sorted(by_model)},
         agreement=tuple(one for one in pairs if one),
-        records=_beside(answers, ("people", people), ("records", before)),
+        records=_beside(by_response, ("people", people), ("records", before)),
     )
 
 
 def _beside(
-    answers: Answers,
+    by_response: Mapping[str, Record],
     first: tuple[str, Mapping[str, float]],
     second: tuple[str, Mapping[str, float]],
 ) -> Beside | None:
@@ -200,20 +171,6 @@ def _beside(
     shared = [key for key in given if key in others]
     if not shared:
         return None
-    clusters = [cluster(answers.records[key]) for key in shared]
+    clusters = [cluster(by_response[key]) for key in shared]
     values = [given[key] for key in shared], [others[key] for key in shared]
     return beside((name, other), *values, clusters)
-
-
-def _means(answers: Answers, people: Mapping[str, float]) -> dict[str, Estimate]:
-    by_model: dict[str, list[Record]] = defaultdict(list)
-    for key in people:
-        by_model[answers.records[key].model].append(answers.records[key])
-    return {
-        model: mean_estimate(
-            [people[one.key] for one in some],
-            [one.weight for one in some],
-            [cluster(one) for one in some],
-        )
-        for model, some in sorted(by_model.items())
-    }
