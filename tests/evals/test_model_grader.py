@@ -19,9 +19,8 @@ from tests.evals.models import Written
 CLOSED = ModelGraded(
     name="closed",
     prompt="[Task] {input} [Answer] {completion} [Criterion] {criteria}",
-    choices=("Y", "N"),
-    points={"Y": 1.0, "N": 0.0},
-    input_outputs={"input": "completion"},
+    choice_strings=("Y", "N"),
+    choice_scores={"Y": 1.0, "N": 0.0},
     eval_type="cot_classify",
 )
 
@@ -80,7 +79,7 @@ def test_what_a_template_lacks_is_said_before_anything_is_asked() -> None:
     model = Written(judge)
     with pytest.raises(UserError, match="asks for criteria"):
         ModelGrader(model=model, template=CLOSED).check(Item("x", (Text("?"),)))
-    bare = ModelGraded("fact", "{completion}", ("A", "B"), {}, {})
+    bare = ModelGraded(name="fact", prompt="{completion}", choice_strings=("A", "B"))
     with pytest.raises(UserError, match="score for each of A, B"):
         ModelGrader(model=model, template=bare).check(Item("x", (Text("?"),)))
     fact = ModelGrader(model=model, template=bare, choice_scores={"A": 0.5, "B": 1.0})

@@ -65,7 +65,7 @@ def evaluate(
     value = {
         "model": opened.name,
         "out": str(folder),
-        "tasks": [{"sha256": task.hash, **one.to_json()} for task, one in found],
+        "tasks": [{"sha256": task.hash, **asdict(one)} for task, one in found],
         "warnings": told,
     }
     emit(value, as_json, lambda: show_evaluation(console, found, told, folder))
@@ -84,7 +84,7 @@ def compare(
     from foresight.views.evals import show_comparisons
 
     found = adjusted([paired(*pair) for pair in paired_sets(first, second)])
-    emit([one.to_json() for one in found], as_json, lambda: show_comparisons(console, found))
+    emit([asdict(one) for one in found], as_json, lambda: show_comparisons(console, found))
 
 
 @app.command()

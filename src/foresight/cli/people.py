@@ -150,7 +150,7 @@ def result(directory: Collected, as_json: AsJson = False) -> None:
     from foresight.views.people import show_preference
 
     found = preference(Collection.read(directory))
-    emit(found.to_json(), as_json, lambda: show_preference(console, found))
+    emit(asdict(found), as_json, lambda: show_preference(console, found))
 
 
 @prefer.command()
@@ -210,7 +210,7 @@ def grade(
         found = grading(answers.records, answers.grades())
         if to is not None:
             write_atomic(to, "".join(one.to_line() + "\n" for one in answers.scored()))
-        return emit(found.to_json(), as_json, lambda: show_grading(console, found))
+        return emit(asdict(found), as_json, lambda: show_grading(console, found))
     sharing = Sharing(tuple(grader or ["grader"]), overlap, seed)
     with locked(answers.folder), GradeDesk(answers, read_rubrics(rubric), sharing) as desk:
         _serve(desk, "grade", port, host, as_json)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import tarfile
 import zlib
@@ -76,6 +78,22 @@ def rows_of(name: str, text: str, *fields: str) -> Iterator[tuple[str, dict[str,
             if field not in row:
                 raise UserError(f"{where}, field {field}: missing; it has {', '.join(row)}")
         yield where, row
+
+
+def read_csv(path: Path, kind: type[M]) -> Iterator[tuple[str, M]]:
+    """Pairs of ("FILE, line N", row) under a header; empty lines are left out. Raises UserError
+    naming file, line and column."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    for name, field in kind.model_fields.items():
+        if field.is_required() and name not in header:
+            raise UserError(f"{path}, line 1: no column {name}; expected {[*kind.model_fields]}")
+    for fields in filter(None, reader):
+        where = f"{path}, line {reader.line_num}"
+        if len(fields) != len(header):
+            raise UserError(f"{where}: {len(fields)} fields under {len(header)} columns")
+        row = dict(zip(header, (one.strip() for one in fields), strict=True))
+        yield where, validated(kind, row, where)
 
 
 def read_files(path: Path, *patterns: str) -> dict[str, str]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from foresight.errors import UserError
 from foresight.evals.record import Reason, Record
-from foresight.runs import write_atomic
+from foresight.runs import read_json, write_atomic, write_json
 
 SYNC_EVERY = 64
 """Lines that a power cut may cost, unless told otherwise. A killed process costs none: each line is
 one write."""
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """A JSONL file that is appended to. What a killed writer left unfinished is cut off first."""
 
     def __init__(self, path: Path, sync_every: int = SYNC_EVERY) -> None:
@@ -33,15 +33,7 @@ class Journal:
             self._file.truncate(whole)
         self._unsynced, self._sync_every = 0, sync_every
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
 
@@ -114,6 +106,22 @@ def write_sorted(path: Path, places: Mapping[str, int]) -> None:
     text = "".join(lines[key] + "\n" for key in ordered).encode()
     if text != path.read_bytes():
         write_atomic(path, text)
+
+
+def claim(path: Path, value: Mapping[str, Any], kept: Mapping[str, str]) -> None:
+    """Write down whose results a directory holds, or refuse it.
+
+    `kept`: fields that must be what they were, and what the directory holds where they are not.
+    """
+    if not path.exists():
+        return write_json(path, value)
+    held = read_json(path)
+    for field, what in kept.items():
+        if not isinstance(held, dict) or held.get(field) != value[field]:
+            raise UserError(
+                f"{path.parent}: holds {what} (its {field} differs); give another --out, or "
+                f"remove the directory"
+            )
 
 
 def record_files(path: Path) -> list[Path]:

@@ -6,7 +6,6 @@ The judge reads text only: of a question with pictures it sees the words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SkipValidation
@@ -53,9 +52,8 @@ def _yes_or_no(name: str, prompt: str) -> ModelGraded:
     return ModelGraded(
         name=name,
         prompt=prompt,
-        choices=tuple(points),
-        points=points,
-        input_outputs={},
+        choice_strings=tuple(points),
+        choice_scores=points,
         eval_type="cot_classify",
     )
 
@@ -83,16 +81,16 @@ class ModelGrader(_Judge):
     """What each choice is worth, where the template does not say."""
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"template": asdict(self.template)}
+        return super().settings() | {"template": self.template.model_dump(mode="json")}
 
     def check(self, item: Item) -> None:
-        name, choices = self.template.name, self.template.choices_of()
-        if set(self._scored.points) != set(choices):
+        name, choices = self.template.name, self.template.choice_strings
+        if set(self._scored.choice_scores) != set(choices):
             raise UserError(
                 f"grader: the template {name} needs a score for each of {', '.join(choices)}; give "
                 f"the grader `choice_scores` for them"
             )
-        missing = self.template.fields - {"n"} - _values(item, "").keys()
+        missing = self.template.fields - _values(item, "").keys()
         if missing:
             raise UserError(
                 f"item {item.id}: the template {name} asks for {', '.join(sorted(missing))}, "
@@ -102,7 +100,9 @@ class ModelGrader(_Judge):
     @property
     def _scored(self) -> ModelGraded:
         scores = self.choice_scores
-        return replace(self.template, points=scores) if scores else self.template
+        return (
+            self.template.model_copy(update={"choice_scores": scores}) if scores else self.template
+        )
 
     def grade(
         self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
@@ -121,10 +121,10 @@ class ModelGrader(_Judge):
 def _choice(template: ModelGraded, answer: Completion) -> Verdict:
     if answer.finish in ("failed", "cancelled", "refused"):
         return Verdict.failed(f"the judge did not answer: {answer.error}")
-    made = template.verdict(answer.text)
-    if made.score is None:
+    choice = template.choice(answer.text)
+    if choice is None:
         return Verdict.failed(f"no choice in: {answer.text}")
-    return Verdict(made.score, made.choice, explanation=answer.text)
+    return Verdict(template.score(choice), choice, explanation=answer.text)
 
 
 _MET = _yes_or_no(
@@ -143,7 +143,7 @@ class RubricPoints(_Judge):
     rubric: Rubric | None = None
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"template": asdict(_MET)}
+        return super().settings() | {"template": _MET.model_dump(mode="json")}
 
     def check(self, item: Item) -> None:
         if not self.criteria(item):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from foresight.evals.calibration import Calibration, calibration_of
 from foresight.evals.record import UNSCORED, Reason, Record, cluster
@@ -40,9 +39,6 @@ class Summary:
     calibration: Calibration | None = None
     normalised: dict[str, float] = field(default_factory=dict)
     categories: dict[str, tuple[float, int]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def summarise(records: Sequence[Record]) -> Summary:

@@ -20,7 +20,7 @@ from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals.files import read_rows
 from foresight.evals.item import Item
-from foresight.evals.journal import Journal
+from foresight.evals.journal import Journal, claim
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import ChoiceLogprob
 from foresight.evals.task import Task
@@ -30,7 +30,7 @@ from foresight.inference.language_model import (
     LanguageModel,
     Sampling,
 )
-from foresight.runs import locked, read_json, write_atomic, write_json
+from foresight.runs import locked, write_atomic
 
 PROMPT = (
     "Translate the text from English to {language}. Keep numbers, formulas, code, names and words "
@@ -79,7 +79,8 @@ def translate(
     layout = _layout(task)
     texts = [one for one in dict.fromkeys(_texts(task, layout)) if re.search(r"[^\W\d_]", one)]
     with locked(out_dir):
-        _claim(task, language, out_dir)
+        value = {"task": task.name, "sha256": task.hash, "language": language}
+        claim(out_dir / "translation.json", value, dict.fromkeys(value, "another translation"))
         path, failed = out_dir / "translations.jsonl", dict[str, str]()
         with Journal(path) as journal:
             known = _given(path)
@@ -132,17 +133,6 @@ def _texts(task: Task, layout: Layout) -> Iterator[str]:
         yield str(item.meta.get("category", ""))
         yield item.text
         yield from item.choices
-
-
-def _claim(task: Task, language: str, out_dir: Path) -> None:
-    """Write down what a directory translates, or refuse it."""
-    path = out_dir / "translation.json"
-    claim = {"task": task.name, "sha256": task.hash, "language": language}
-    if path.exists() and read_json(path) != claim:
-        raise UserError(
-            f"{out_dir}: holds a translation of another task or language; another --out"
-        )
-    write_json(path, claim)
 
 
 def _given(path: Path) -> dict[str, str]:

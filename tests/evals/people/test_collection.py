@@ -80,7 +80,7 @@ def test_half_a_character_does_not_stop_the_collection(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     prompts(tmp_path, 2)
     put(tmp_path, Written(name="m"))
-    with pytest.raises(UserError, match="a collection whose asking differ"):
+    with pytest.raises(UserError, match="another collection \(its asking differs\)"):
         put(tmp_path, Written(name="m"), seed=2)
     with pytest.raises(UserError, match="two models have one name"):
         put(tmp_path, Written(name="m"), Written(name="m"))

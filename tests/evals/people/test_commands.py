@@ -133,7 +133,7 @@ def test_mistakes_are_one_message(tmp_path: Path) -> None:
         (("prefer", "collect", "wrong.jsonl", *two, "--out", "x"), "line 1, field prompt: unknown"),
         (("prefer", "collect", path, "--model", "m", "--model", "m", "--out", "x"), "one name"),
         (("prefer", "collect", path, *two, "--out", "x", "--layout", "Q"), "layout 'Q'"),
-        (("prefer", "collect", path, *two, "--out", "blind", "--seed", 3), "whose asking differ"),
+        (("prefer", "collect", path, *two, "--out", "blind", "--seed", 3), "its asking differs"),
         (("prefer", "judge", "runs"), "runs: no collection"),
         (("prefer", "judge", "one"), "one: no two models' answers to judge"),
         (("prefer", "judge", "blind", "--judge", "a/b"), "name 'a/b'"),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from foresight.evals.clean import degradation, lower
 from foresight.evals.record import Record, cluster
@@ -32,9 +31,6 @@ class CleanScore:
     degradation: float | None
     low: float | None
     high: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def clean_score(records: Sequence[Record], contaminated: Collection[str]) -> CleanScore | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -164,6 +165,8 @@ def sit(
     """
     asked = tasks(exam, arm)
     how = method(exam, asked, arm)
+    twin = Arm(arm.half, not arm.images, arm.choices)
+    _take_over(asked, model, out_dir.with_name(twin.name), out_dir)
     if arm.half == "development":
         return Sat(_ask(exam, asked, model, out_dir, watch), how)
     book = Ledger(ledger)
@@ -197,6 +200,19 @@ def _ask(
                 )
             )
     return records
+
+
+def _take_over(asked: Mapping[str, Task], model: LanguageModel, twin: Path, out_dir: Path) -> None:
+    """A section without pictures is one task in the arm with them and in the arm without: what one
+    has answered the other does not ask again."""
+    for name, task in asked.items():
+        path = twin / name / "task.json"
+        if (out_dir / name).exists() or not path.exists():
+            continue
+        held = read_json(path)
+        if (held["sha256"], held["model"]) == (task.hash, model.name):
+            shutil.copytree(twin / name, out_dir / f".{name}", dirs_exist_ok=True)
+            (out_dir / f".{name}").rename(out_dir / name)
 
 
 def _begun(book: Ledger, sitting: Sitting, name: str, out_dir: Path) -> str:

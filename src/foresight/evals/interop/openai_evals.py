@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.files import read_rows, read_text, read_yaml
+from foresight.evals.files import read_rows, read_text, read_yaml, validated
 from foresight.evals.graders import Graded, TextGrader, Verdict, normalised
 from foresight.evals.item import Item
-from foresight.evals.model_graded import EvalType, Match, ModelGraded, one_of, read_model_graded
+from foresight.evals.model_graded import ModelGraded, read_model_graded
 
 Rule = Literal["match", "includes", "fuzzy_match", "json_match"]
 CLASSES: dict[str, Rule | Literal["model_graded"]] = {
@@ -156,12 +156,10 @@ def _grader(where: str, file: Path, args: Mapping[str, Any]) -> ModelGraded:
             template = read_model_graded(path).get(wanted)
     if template is None:
         raise UserError(f"{where}, field args.modelgraded_spec: no template {wanted} in {folder}")
-    if "eval_type" in args:
-        kind = one_of(where, "args.eval_type", args["eval_type"], EvalType)
-        template = replace(template, eval_type=kind, instruct=True)
-    if "match_fn" in args:
-        template = replace(template, match=one_of(where, "args.match_fn", args["match_fn"], Match))
-    return template
+    named = {key: args[key] for key in ("eval_type", "match_fn") if key in args}
+    if "eval_type" in named:
+        named["instruct"] = True
+    return validated(ModelGraded, template.model_dump() | named, f"{where}, field args")
 
 
 def _items(where: str, file: Path, args: Mapping[str, Any], needs_ideal: bool) -> tuple[Item, ...]:

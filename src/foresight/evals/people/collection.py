@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from foresight.errors import UserError
 from foresight.evals.item import Item
-from foresight.evals.journal import Journal
+from foresight.evals.journal import Journal, claim
 from foresight.evals.layout import Layout, joined, prompt_text
 from foresight.evals.people.entry import Row, read_journal
 from foresight.evals.people.prompts import Filters, sift
@@ -25,7 +25,7 @@ from foresight.inference.language_model import (
     LanguageModel,
     Sampling,
 )
-from foresight.runs import locked, read_json, sha256_json, sha256_text, write_atomic, write_json
+from foresight.runs import locked, read_json, sha256_json, sha256_text, write_atomic
 
 UNANSWERED = ("failed", "cancelled")
 
@@ -177,22 +177,17 @@ def _claim(
         + "\n"
         for item, cluster in zip(sifted.kept, sifted.clusters, strict=True)
     )
-    claim = {
+    path = folder / "collection.json"
+    if not path.exists():
+        filtered = "".join(json.dumps(asdict(one)) + "\n" for one in sifted.filtered)
+        write_atomic(folder / "prompts.jsonl", rows)
+        write_atomic(folder / "filtered.jsonl", filtered)
+    value = {
         "prompts": sha256_text(rows),
         "asking": asking.model_dump(mode="json"),
         "filters": asdict(filters) | {"disallowed": list(filters.disallowed)},
     }
-    path = folder / "collection.json"
-    if path.exists():
-        held = read_json(path)
-        for field, value in claim.items():
-            if held.get(field) != value:
-                raise UserError(f"{folder}: holds a collection whose {field} differ; give another")
-    else:
-        filtered = "".join(json.dumps(asdict(one)) + "\n" for one in sifted.filtered)
-        write_atomic(folder / "prompts.jsonl", rows)
-        write_atomic(folder / "filtered.jsonl", filtered)
-        write_json(path, claim)
+    claim(path, value, dict.fromkeys(value, "another collection"))
     return sifted.kept
 
 

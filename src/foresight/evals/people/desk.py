@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic
 
 from foresight.errors import UserError
@@ -69,13 +68,8 @@ class Desk(ABC, Generic[E]):
     def __enter__(self) -> Desk[E]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._journal.__exit__(kind, error, at)
+    def __exit__(self, *_: object) -> None:
+        self._journal.__exit__()
 
     @abstractmethod
     def picture(self, sha256: str) -> Path | None:

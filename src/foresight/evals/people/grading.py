@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,6 @@ class Grading:
     models: dict[str, Estimate]
     agreement: tuple[Beside, ...]
     records: Beside | None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def grading(records: Iterable[Record], grades: Grades) -> Grading:

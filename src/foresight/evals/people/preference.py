@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from foresight.errors import UserError
 from foresight.evals.layout import parts_of
@@ -79,9 +78,6 @@ class Preference:
     strengths: BradleyTerry | None
     left: Estimate | None
     agreement: Agreed | None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def judged_pairs(collection: Collection) -> tuple[list[Judged], list[Vote], int]:

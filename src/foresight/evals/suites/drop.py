@@ -14,8 +14,7 @@ from foresight.evals.files import read_files
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import FreeResponse
-from foresight.evals.suites.multiple_choice import no_subset
-from foresight.evals.suites.suite import Suite
+from foresight.evals.suites.suite import Suite, no_subset
 
 DEV, TRAIN = "drop_dataset_dev.json", "drop_dataset_train.json"
 

@@ -11,8 +11,7 @@ from foresight.evals.files import read_files, rows_of
 from foresight.evals.item import Item
 from foresight.evals.people.grades import People
 from foresight.evals.protocols import FreeResponse
-from foresight.evals.suites.multiple_choice import no_subset
-from foresight.evals.suites.suite import Suite
+from foresight.evals.suites.suite import Suite, no_subset
 
 KNOWN = ("answers", "reference", "rubric")
 
