@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +78,11 @@ def rows_of(name: str, text: str, *fields: str) -> Iterator[tuple[str, dict[str,
             if field not in row:
                 raise UserError(f"{where}, field {field}: missing; it has {', '.join(row)}")
         yield where, row
+
+
+def lines_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_csv(path: Path, kind: type[M]) -> Iterator[tuple[str, M]]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ class Journal(AbstractContextManager["Journal"]):
         if self._unsynced >= self._sync_every:
             os.fsync(self._file.fileno())
             self._unsynced = 0
+
+
+def now() -> str:
+    """When a line was written: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _whole_bytes(path: Path) -> int:

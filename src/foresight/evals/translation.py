@@ -18,7 +18,7 @@ import yaml
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.files import read_rows
+from foresight.evals.files import lines_of, read_rows
 from foresight.evals.item import Item
 from foresight.evals.journal import Journal, claim
 from foresight.evals.layout import Layout
@@ -101,7 +101,7 @@ def _refuse_gaps(
     failed: Mapping[str, str], texts: int, source: LanguageModel | Path, missing: Path
 ) -> None:
     if failed:
-        write_atomic(missing, _lines({"text": one, "translation": ""} for one in failed))
+        write_atomic(missing, lines_of({"text": one, "translation": ""} for one in failed))
         named = "; ".join(f"{one[:60]!r} ({failed[one]})" for one in list(failed)[:NAMED])
         raise UserError(
             f"{len(failed)} of {texts} texts are not translated: {named}; all of them are in "
@@ -201,10 +201,6 @@ def _fault(text: str, translation: str) -> str:
     return f"{_SUBJECT} is not kept" if lost else ""
 
 
-def _lines(rows: Iterator[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
 def _write(
     task: Task, layout: Layout, language: str, known: Mapping[str, str], out_dir: Path
 ) -> None:
@@ -233,7 +229,7 @@ def _write(
     if task.few_shot:
         spec["few_shot"] = "few_shot.jsonl"
         shots = (row(one) for some in task.few_shot.values() for one in some)
-        write_atomic(out_dir / "few_shot.jsonl", _lines(shots))
-    write_atomic(out_dir / "items.jsonl", _lines(map(row, task.items)))
+        write_atomic(out_dir / "few_shot.jsonl", lines_of(shots))
+    write_atomic(out_dir / "items.jsonl", lines_of(map(row, task.items)))
     text = yaml.safe_dump(spec, allow_unicode=True, sort_keys=False)
     write_atomic(out_dir / "task.yaml", text)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foresight.evals.clean import degradation, lower
+from foresight.evals.contamination.clean import degradation, lower
 from foresight.evals.exams.elo import contest_rating
 from foresight.evals.exams.exam import Exam, Section
 from foresight.evals.exams.percentile import Percentiles, Range, widest

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +21,7 @@ from foresight.evals.exams.bracketed import PHRASE, Bracketed
 from foresight.evals.exams.exam import Exam, Half, Section, without_pictures
 from foresight.evals.exams.holdout import HoldoutRun, Ledger, Sitting
 from foresight.evals.graders import Grader
-from foresight.evals.journal import read_records
+from foresight.evals.journal import now, read_records
 from foresight.evals.layout import Layout
 from foresight.evals.people.grades import People
 from foresight.evals.protocols import ChoiceGenerate, ChoiceLogprob, Code, FreeResponse, Protocol
@@ -176,7 +175,7 @@ def sit(
         records = _ask(exam, asked, model, out_dir, watch)
         if any(one.reason is Reason.NO_RESPONSE for some in records.values() for one in some):
             return Sat(records, how)
-        book.finish(name, _records_hash(exam, out_dir), _now())
+        book.finish(name, _records_hash(exam, out_dir), now())
     elif done != _records_hash(exam, out_dir):
         raise UserError(f"{out_dir}: its records are not those that were finished (see {ledger})")
     else:
@@ -225,7 +224,7 @@ def _begun(book: Ledger, sitting: Sitting, name: str, out_dir: Path) -> str:
                 f"{out_dir}: holds a run of another model, method or exam; give another --out"
             )
         return str(held["run"])
-    run_name = book.begin(sitting, name, _now())
+    run_name = book.begin(sitting, name, now())
     write_json(path, {"run": run_name, "sitting": vars(sitting)})
     return run_name
 
@@ -233,7 +232,3 @@ def _begun(book: Ledger, sitting: Sitting, name: str, out_dir: Path) -> str:
 def _records_hash(exam: Exam, out_dir: Path) -> str:
     files = [out_dir / one.name / "records.jsonl" for one in exam.file.sections]
     return hashlib.sha256("".join(map(sha256_file, files)).encode()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

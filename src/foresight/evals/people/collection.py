@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -12,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from foresight.errors import UserError
+from foresight.evals.files import lines_of
 from foresight.evals.item import Item
 from foresight.evals.journal import Journal, claim
 from foresight.evals.layout import Layout, joined, prompt_text
@@ -179,9 +179,8 @@ def _claim(
     )
     path = folder / "collection.json"
     if not path.exists():
-        filtered = "".join(json.dumps(asdict(one)) + "\n" for one in sifted.filtered)
         write_atomic(folder / "prompts.jsonl", rows)
-        write_atomic(folder / "filtered.jsonl", filtered)
+        write_atomic(folder / "filtered.jsonl", lines_of(map(asdict, sifted.filtered)))
     value = {
         "prompts": sha256_text(rows),
         "asking": asking.model_dump(mode="json"),

@@ -9,13 +9,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic
 
 from foresight.errors import UserError
 from foresight.evals.files import validated
-from foresight.evals.journal import Journal
+from foresight.evals.journal import Journal, now
 from foresight.evals.people.entry import E, read_journal, standing
 from foresight.runs import sha256_text, write_atomic
 
@@ -116,7 +115,7 @@ class Desk(ABC, Generic[E]):
         with self._lock:
             mine = [one for one in self._stood.values() if one.person == person]
             if mine and len(mine) == done:
-                self._write(mine[-1].model_copy(update={"action": "undo", "at": _now()}))
+                self._write(mine[-1].model_copy(update={"action": "undo", "at": now()}))
                 self._held[person] = mine[-1].key
             return self._card(person)
 
@@ -124,7 +123,7 @@ class Desk(ABC, Generic[E]):
         if said.get("action") == "undo":
             raise UserError("field action: 'undo' has an address of its own")
         own = self._fields(key, person, said)
-        value = {"key": key, "action": said.get("action"), "at": _now()} | own
+        value = {"key": key, "action": said.get("action"), "at": now()} | own
         return validated(self._kind, value, "what was said")
 
     def _write(self, entry: E) -> None:
@@ -155,10 +154,6 @@ class Desk(ABC, Generic[E]):
 
     def _name(self, key: str) -> str:
         return sha256_text(f"{self._secret}/{key}")[:16]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _secret(path: Path) -> str:

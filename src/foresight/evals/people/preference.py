@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from foresight.errors import UserError
+from foresight.evals.files import lines_of
 from foresight.evals.layout import parts_of
 from foresight.evals.people.agreement import Agreed, agreed
 from foresight.evals.people.bradley_terry import BradleyTerry, Match, bradley_terry
@@ -202,7 +202,7 @@ def export(collection: Collection, path: Path) -> Exported:
     voted. Pictures are parts `image_url` with data URLs, as in OpenAI's chat format. Ties are left
     out."""
     judged, *_ = judged_pairs(collection)
-    lines, tied, split = [], 0, 0
+    rows, tied, split = [], 0, 0
     for one in judged:
         if one.score == 0.5:
             tied += 1
@@ -216,6 +216,6 @@ def export(collection: Collection, path: Path) -> Exported:
             "rejected": [{"role": "assistant", "content": rejected.text}],
             "judges": len(one.votes),
         }
-        lines.append(json.dumps(value, ensure_ascii=False) + "\n")
-    write_atomic(path, "".join(lines))
-    return Exported(len(lines), tied, split)
+        rows.append(value)
+    write_atomic(path, lines_of(rows))
+    return Exported(len(rows), tied, split)

@@ -104,8 +104,8 @@ def _arc_item(where: str, name: str, row: dict[str, Any]) -> Item:
 
 
 def hellaswag(path: Path, subset: str) -> Suite:
-    """Zellers et al. 2019: `hellaswag_val.jsonl`, 10 examples from `hellaswag_train.jsonl`, else the
-    set's own first ten; the test file has no labels. Endings by log-probability per byte."""
+    """Zellers et al. 2019: `hellaswag_val.jsonl`, 10 examples from `hellaswag_train.jsonl`, else
+    the set's own first ten; the test file has no labels. Endings by log-probability per byte."""
     no_subset("hellaswag", subset)
     fields = ("ind", "activity_label", "ctx_a", "ctx_b", "endings", "label")
     files = ("hellaswag.jsonl", "hellaswag_train*.jsonl", "hellaswag_val*.jsonl")
