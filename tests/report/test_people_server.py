@@ -72,7 +72,7 @@ def test_a_vote_is_written_with_what_stood_where(
     assert status == 200 and json.loads(body)["done"] == 1
     [vote] = read_journal(collection.votes, Vote)
     assert (vote.judge, vote.action) == ("ann", "right")
-    texts = {one.model: one.text for one in collection.answers if one.prompt == vote.prompt}
+    texts = {one.model: one.output for one in collection.answers if one.item == vote.prompt}
     assert (texts[vote.left], texts[vote.right]) == (shown["left"], shown["right"])
     assert json.loads(ben.ask("GET", "card")[2])["done"] == 0
     assert json.loads(ann.ask("POST", "undo", {"done": 1})[2])["card"] == shown

@@ -68,6 +68,8 @@ def collect(
     from foresight.evals.layout import Layout
     from foresight.evals.people import collection
     from foresight.evals.people import prompts as sifting
+    from foresight.evals.people.grades import People
+    from foresight.evals.protocols import FreeResponse
     from foresight.evals.reading import read_items
     from foresight.inference.open import open_model
     from foresight.views.evals import running
@@ -78,18 +80,18 @@ def collect(
     filters = sifting.Filters(
         min_words, max_copies, disallowed=sifting.read_disallowed(disallowed) if disallowed else ()
     )
-    asking = collection.Asking(
+    protocol = FreeResponse(
         layout=Layout(question=layout.replace("\\n", "\n")),
         temperature=temperature,
         max_tokens=max_tokens,
         stop=tuple(one.replace("\\n", "\n") for one in stop or ()),
-        seed=seed,
+        grader=People(),
     )
     items = read_items(prompts)
     models = [open_model(name) for name in model]
     try:
         with running(errors, "answers") as watch:
-            found = collection.collect(items, models, out, filters, asking, watch)
+            found = collection.collect(items, models, out, filters, protocol, seed, watch)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     value = _collected(found, [one.name for one in models], out)

@@ -39,7 +39,8 @@ class Journal(AbstractContextManager["Journal"]):
         self._file.close()
 
     def append(self, line: str) -> None:
-        self._file.write(line.encode() + b"\n")
+        # Half a surrogate pair, which an endpoint can send, fits no file.
+        self._file.write(line.encode(errors="replace") + b"\n")
         self._unsynced += 1
         if self._unsynced >= self._sync_every:
             os.fsync(self._file.fileno())

@@ -157,4 +157,4 @@ def test_an_interruption_is_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = prompts(tmp_path, 4)
     done = typed("prefer", "collect", path, "--model", "m", "--out", "blind", "--max-copies", 4)
     assert done.returncode == 130 and "call again to go on" in done.stderr
-    assert (tmp_path / "blind" / "answers.jsonl").read_text().count("\n") == 2
+    assert (tmp_path / "blind" / "answers" / "m" / "records.jsonl").read_text().count("\n") == 2

@@ -144,7 +144,7 @@ def leaks(shown: list[str], names: tuple[str, ...], fields: set[str]) -> list[st
 
 def test_cards_do_not_tell_the_model(tmp_path: Path) -> None:
     collection = collected(tmp_path, 200)
-    first = {pair.prompt.text: pair.first.text for pair in collection.pairs()}
+    first = {pair.prompt.text: pair.first.output for pair in collection.pairs()}
     shown: list[str] = []
     lefts: dict[str, dict[str, bool]] = {person: {} for person in JUDGES}
     with VoteDesk(collection, Sharing(JUDGES, 1.0)) as desk:

@@ -212,8 +212,8 @@ def export(collection: Collection, path: Path) -> Exported:
         chosen, rejected = answers if one.score > 0.5 else answers[::-1]
         value = {
             "prompt": messages_of(parts_of(one.pair.prompt.text, collection.folder / "images")),
-            "chosen": [{"role": "assistant", "content": chosen.text}],
-            "rejected": [{"role": "assistant", "content": rejected.text}],
+            "chosen": [{"role": "assistant", "content": chosen.output}],
+            "rejected": [{"role": "assistant", "content": rejected.output}],
             "judges": len(one.votes),
         }
         rows.append(value)
