@@ -104,8 +104,8 @@ class TextGrader(Grader):
 Normalise = Literal["none", "space", "words"]
 """`space`: runs of white space are one, none at the ends. `words`: also Unicode NFKC, case folded,
 punctuation and English articles left out (as in SQuAD, Rajpurkar et al. 2016)."""
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised(text: str, how: Normalise) -> str:
@@ -113,8 +113,8 @@ def normalised(text: str, how: Normalise) -> str:
     if how == "none":
         return text
     if how == "words":
-        text = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
-        text = _ARTICLES.sub(" ", text)
+        text = unicodedata.normalize("NFKC", text).casefold().translate(PUNCTUATION)
+        text = ARTICLES.sub(" ", text)
     return " ".join(text.split())
 
 

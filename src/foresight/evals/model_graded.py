@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from foresight.errors import UserError
 from foresight.evals.files import read_yaml, validated
+from foresight.evals.graders import PUNCTUATION
 
 EvalType = Literal["cot_classify", "classify_cot", "classify"]
 """The choice stands after the reasons, before the reasons, or alone."""
@@ -38,7 +39,6 @@ INSTRUCTIONS: dict[str, str] = {
 }
 NUMBERED = {"from_n": ("1",), "from_n_abc": ("a",), "from_n_ABC": ("A",)}
 """Choices that number the answers to be compared, of which there is one here."""
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class ModelGraded(BaseModel):
@@ -88,7 +88,7 @@ class ModelGraded(BaseModel):
                 f"or one of {', '.join(NUMBERED)}"
             )
         for choice in value:
-            if choice.strip().translate(_NO_PUNCTUATION) != choice or not choice:
+            if choice.strip().translate(PUNCTUATION) != choice or not choice:
                 raise ValueError(
                     f"{choice!r} has punctuation or outer spaces, which are removed from an answer "
                     f"before it is read"
@@ -170,7 +170,7 @@ def read_choice(
     lines = output.strip().split("\n")
     for line in reversed(lines) if eval_type == "cot_classify" else lines:
         # Punctuation goes after the spaces, as there: "( B" keeps a space in front and names none.
-        bare = line.strip().translate(_NO_PUNCTUATION)
+        bare = line.strip().translate(PUNCTUATION)
         named = [choice for choice in choices if MATCHES[match](bare, choice)]
         if not named:
             continue

@@ -45,16 +45,17 @@ def t_quantile(degrees: int, p: float = 0.975) -> float:
 
 
 def mean_estimate(
-    scores: Sequence[float], weights: Sequence[float], clusters: Sequence[Hashable]
+    scores: Sequence[float], weights: Sequence[float] | float, clusters: Sequence[Hashable]
 ) -> Estimate:
-    """Weighted mean of scores in [0, 1].
+    """Weighted mean of scores in [0, 1]; one weight is that of all.
 
     Independent equally weighted 0/1 scores: Wilson. Otherwise the standard error adds residuals up
     within clusters (Liang and Zeger 1986; Miller 2024), and the interval is Wilson's with the
     sample size that would give this error and Student's t of clusters - 1 (Dean and Pagano 2015):
     it stays inside [0, 1] and does not shrink to nothing when all scores are equal.
     """
-    values, share = np.asarray(scores, float), np.asarray(weights, float)
+    values = np.asarray(scores, float)
+    share = np.broadcast_to(np.asarray(weights, float), values.shape)
     n, groups = len(values), len(set(clusters))
     if n == 0 or share.sum() <= 0:
         raise ValueError("no scores with a weight")

@@ -62,7 +62,7 @@ def agreed(units: Sequence[Sequence[float]], clusters: Sequence[Hashable]) -> Ag
         return None
     kept, of = [unit for unit, _ in several], [cluster for _, cluster in several]
     same = [float(np.mean([a == b for a, b in combinations(unit, 2)])) for unit in kept]
-    return Agreed(len(kept), mean_estimate(same, [1.0] * len(kept), of), alpha(kept, of))
+    return Agreed(len(kept), mean_estimate(same, 1.0, of), alpha(kept, of))
 
 
 def alpha(units: Sequence[Sequence[float]], clusters: Sequence[Hashable]) -> Coefficient:
@@ -96,13 +96,13 @@ def beside(
 ) -> Beside:
     """Two graders of the same things, values in [0, 1]."""
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    equal, weights = [float(one == 0) for one in differences], [1.0] * len(differences)
+    equal = [float(one == 0) for one in differences]
     return Beside(
         *names,
         len(differences),
-        mean_estimate(equal, weights, clusters),
+        mean_estimate(equal, 1.0, clusters),
         weighted_kappa(first, second, clusters),
-        difference_estimate(differences, weights, clusters),
+        difference_estimate(differences, [1.0] * len(equal), clusters),
     )
 
 

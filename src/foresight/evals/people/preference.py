@@ -179,12 +179,12 @@ def _left(judged: Sequence[Judged]) -> Estimate | None:
     if not decided:
         return None
     lefts, clusters = zip(*decided, strict=True)
-    return mean_estimate(lefts, [1.0] * len(lefts), clusters)
+    return mean_estimate(lefts, 1.0, clusters)
 
 
 def _win_rate(some: Sequence[Judged]) -> Estimate:
     clusters = [one.pair.prompt.cluster for one in some]
-    return mean_estimate([one.score for one in some], [1.0] * len(some), clusters)
+    return mean_estimate([one.score for one in some], 1.0, clusters)
 
 
 @dataclass(frozen=True)
