@@ -39,8 +39,8 @@ from foresight.evals.contamination.questions import (
     read_questions,
 )
 from foresight.evals.contamination.scanner import scan_unit, scanner_of
+from foresight.evals.files import read_files
 from foresight.evals.suites import SUITES
-from foresight.evals.suites.files import read_files
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "evals"
 SEED = 0

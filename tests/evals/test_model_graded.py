@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import string
 import tarfile
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +16,15 @@ from foresight.evals.model_graded import (
     MATCHES,
     EvalType,
     ModelGraded,
-    Verdict,
     read_choice,
     read_model_graded,
 )
+
+
+def template_of(prompt: str, **change: Any) -> ModelGraded:
+    value = {"name": "t", "prompt": prompt, "choice_strings": ("Y",)} | change
+    return ModelGraded.model_validate(value)
+
 
 YES_NO = ("Yes", "No", "Unsure")
 
@@ -40,37 +45,35 @@ def test_all_public_templates_load_and_fill(public: dict[str, dict[str, ModelGra
     templates = [template for file in public.values() for template in file.values()]
     assert len(templates) == 21
     for template in templates:
-        filled = template.filled({name: f"<<{name} {{x}}>>" for name in template.fields}, n=3)
-        for name in template.fields - {"n"}:
+        filled = template.filled({name: f"<<{name} {{x}}>>" for name in template.fields})
+        for name in template.fields:
             assert f"<<{name} {{x}}>>" in filled
-        answers = template.choices_of(3)
-        assert answers
-        for choice in answers:
+        assert template.choice_strings
+        for choice in template.choice_strings:
             for text in (choice, f"({choice})", f'"{choice}".', f"  {choice}\n"):
-                assert template.verdict(text, 3).choice == choice, (template.name, text)
+                assert template.choice(text) == choice, (template.name, text)
             if template.eval_type == "cot_classify":
-                assert template.verdict(f"Some reasons.\n{choice}\n", 3).choice == choice
+                assert template.choice(f"Some reasons.\n{choice}\n") == choice
 
 
 def test_what_a_few_public_templates_say(public: dict[str, dict[str, ModelGraded]]) -> None:
     closed = public["closedqa.yaml"]["closedqa"]
-    assert (closed.eval_type, closed.instruct, closed.points) == (
+    assert (closed.eval_type, closed.instruct, closed.choice_scores) == (
         "cot_classify", False, {"Y": 1.0, "N": 0.0},
     )  # fmt: skip
     assert closed.fields == {"input", "completion", "criteria"}
     likert = public["humor.yaml"]["humor_likert"]
-    assert likert.verdict("4") == Verdict("4", 4.0, 0.75)
+    assert (likert.choice("4"), likert.score("4")) == ("4", 0.75)
     fact = public["fact.yaml"]["fact"]
-    assert fact.verdict("C") == Verdict("C")
-    scored = replace(fact, points={"A": 0.4, "B": 0.6, "C": 1.0, "D": 0.0, "E": 1.0})
-    assert scored.verdict("(B) because") == Verdict("B", 0.6, 0.6)
-    asked = replace(fact, eval_type="cot_classify").filled(
+    assert (fact.choice("C"), fact.score("C")) == ("C", None)
+    worth = {"A": 0.4, "B": 0.6, "C": 1.0, "D": 0.0, "E": 1.0}
+    scored = fact.model_copy(update={"choice_scores": worth})
+    assert (scored.choice("(B) because"), scored.score("B")) == ("B", 0.6)
+    asked = fact.model_copy(update={"eval_type": "cot_classify"}).filled(
         {"input": "q", "ideal": "i", "completion": "c"}
     )
     assert asked.endswith("Reasoning:") and '"A" or "B"' in asked
-    best = public["best.yaml"]["best"]
-    assert best.joined(["x", "y {z}"]) == "1. x\n2. y {z}"
-    assert best.choices_of(12)[-1] == "12"
+    assert public["best.yaml"]["best"].choice_strings == ("1",), "one answer is there to compare"
     after = public["humor.yaml"]["humor_out_message"].filled({"input": "joke?", "completion": "ha"})
     assert after.startswith("joke?\n\nha\n\nWas ")
 
@@ -165,7 +168,7 @@ def test_the_last_line_decides_whatever_was_reasoned(
 
 @given(st.dictionaries(st.sampled_from(["input", "completion"]), st.text(), min_size=2))
 def test_values_are_put_in_as_they_are(fields: dict[str, str]) -> None:
-    template = ModelGraded("t", "{{a}} {input}|{completion}", ("Y",), {}, {}, instruct=False)
+    template = template_of("{{a}} {input}|{completion}", instruct=False)
     assert template.filled(fields) == f"{{a}} {fields['input']}|{fields['completion']}"
 
 
@@ -174,14 +177,12 @@ def test_values_are_put_in_as_they_are(fields: dict[str, str]) -> None:
 )
 def test_scores_stay_in_the_unit_interval(points: list[float]) -> None:
     choices = tuple("ABCDE"[: len(points)])
-    template = ModelGraded(
-        "t", "{completion}", choices, dict(zip(choices, points, strict=True)), {}
-    )
-    verdicts = [template.verdict(choice) for choice in choices]
-    scores = [v.score for v in verdicts if v.score is not None]
-    assert len(scores) == len(points) and all(0 <= s <= 1 for s in scores)
-    by_points = sorted(verdicts, key=lambda v: template.points[v.choice or ""])
-    assert [v.score or 0.0 for v in by_points] == sorted(scores)
+    worth = dict(zip(choices, points, strict=True))
+    template = template_of("{completion}", choice_strings=choices, choice_scores=worth)
+    scores = {choice: template.score(template.choice(choice) or "") for choice in choices}
+    assert all(one is not None and 0 <= one <= 1 for one in scores.values())
+    by_points = sorted(choices, key=lambda choice: worth[choice])
+    assert [scores[choice] for choice in by_points] == sorted(map(float, scores.values()))  # type: ignore[arg-type]
 
 
 GOOD = """t:
@@ -195,16 +196,19 @@ GOOD = """t:
     [
         ("- a\n", "expected a mapping from a template's name"),
         ("t: 3\n", "x.yaml, t: expected fields"),
-        ("t:\n  prompt: [a]\n", "field prompt: expected text"),
+        ("t:\n  prompt: [a]\n", "field prompt: Input should be a valid string"),
         (GOOD.replace('["Yes", "No"]', "YY"), "stands twice"),
         (GOOD.replace("Yes", "Yes!"), "has punctuation"),
-        (GOOD.replace('["Yes", "No"]', "[Yes, No]"), "[True, False]; expected"),
+        (GOOD.replace('["Yes", "No"]', "[Yes, No]"), "YAML reads Yes as true"),
         (GOOD.replace("{completion}", "{completion"), "do not match"),
         (GOOD.replace("{completion}", "{completion.__class__}"), "no plain name"),
-        (GOOD + "  eval_type: guess\n", "'guess'; expected one of cot_classify"),
+        (GOOD + "  eval_type: guess\n", "field eval_type: Input should be 'cot_classify'"),
         (GOOD + "  choice_scores: {'Yes': 1}\n", "expected a number for each of Yes, No"),
         (GOOD + "  choice_scores: {'Yes': 1, 'No': 0, Maybe: 2}\n", "Maybe is no choice"),
-        (GOOD + "  choice_scores: from_strings\n", "from_strings where the choices are numbers"),
+        (
+            GOOD + "  choice_scores: from_strings\n",
+            "choice_scores.Yes: Input should be a valid",
+        ),
         (GOOD + "  temperature: 1\n", "field temperature: unknown"),
         ("t: {", "not valid YAML"),
     ],
@@ -218,6 +222,6 @@ def test_errors_name_file_template_and_field(tmp_path: Path, text: str, message:
 
 
 def test_a_missing_field_is_named() -> None:
-    template = ModelGraded("fact", "{ideal} {completion}", ("Y",), {}, {})
+    template = template_of("{ideal} {completion}", name="fact")
     with pytest.raises(UserError, match="fact: the template needs the field ideal"):
         template.filled({"completion": "x"})

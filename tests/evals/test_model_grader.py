@@ -1,4 +1,4 @@
-"""Judges: templates, rubrics, failures, agreement with labels."""
+"""Judges: templates, rubrics, failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.graders import Graded, Verdict, grader_agreement
+from foresight.evals.graders import Graded, Verdict
 from foresight.evals.item import Item
 from foresight.evals.model_graded import ModelGraded
 from foresight.evals.model_grader import ModelGrader, RubricPoints
@@ -19,9 +19,8 @@ from tests.evals.models import Written
 CLOSED = ModelGraded(
     name="closed",
     prompt="[Task] {input} [Answer] {completion} [Criterion] {criteria}",
-    choices=("Y", "N"),
-    points={"Y": 1.0, "N": 0.0},
-    input_outputs={"input": "completion"},
+    choice_strings=("Y", "N"),
+    choice_scores={"Y": 1.0, "N": 0.0},
     eval_type="cot_classify",
 )
 
@@ -80,7 +79,7 @@ def test_what_a_template_lacks_is_said_before_anything_is_asked() -> None:
     model = Written(judge)
     with pytest.raises(UserError, match="asks for criteria"):
         ModelGrader(model=model, template=CLOSED).check(Item("x", (Text("?"),)))
-    bare = ModelGraded("fact", "{completion}", ("A", "B"), {}, {})
+    bare = ModelGraded(name="fact", prompt="{completion}", choice_strings=("A", "B"))
     with pytest.raises(UserError, match="score for each of A, B"):
         ModelGrader(model=model, template=bare).check(Item("x", (Text("?"),)))
     fact = ModelGrader(model=model, template=bare, choice_scores={"A": 0.5, "B": 1.0})
@@ -115,16 +114,5 @@ def test_points_of_a_rubric_add_up() -> None:
     assert found[4].reason == Reason.GRADER_FAILED
     with pytest.raises(UserError, match="has a rubric"):
         grader.check(Item("y", (Text("?"),)))
-    with pytest.raises(UserError, match="must be a list"):
+    with pytest.raises(UserError, match=r"item y, meta\.rubric, field criteria\.0\.name: missing"):
         grader.check(Item("y", (Text("?"),), meta={"rubric": [{"points": 1}]}))
-
-
-def test_a_grader_reports_its_agreement_with_labels() -> None:
-    grader = ModelGrader(model=Written(judge), template=CLOSED)
-    labelled = responses(*["please"] * 10, *["now"] * 9, "blank")
-    labels = [1.0] * 9 + [0.0] + [0.0] * 9 + [1.0]
-    found = grader_agreement(grader, labelled, labels)
-    assert (found.n, found.failed) == (19, 1)
-    assert found.accuracy == pytest.approx(18 / 19)
-    assert found.low is not None and found.low < 0.85
-    assert found.kappa is not None and 0.8 < found.kappa < 0.95

@@ -113,18 +113,18 @@ def test_a_function_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"question": None}, "line 2, field question: None; expected a text"),
+        ({"question": None}, "line 2: give either `question` (a text) or"),
         ({"target": 2}, "line 2: item 2: target 2 is no index of its 2 choices"),
         ({"target": "C"}, "line 2, field target: 'C'; expected the index"),
         ({"target": True}, "line 2, field target: True"),
-        ({"choices": "AB"}, "line 2, field choices: 'AB'; expected a list of texts"),
-        ({"choices": ["a", 1]}, "line 2, field choices: expected a list of texts"),
-        ({"weight": "much"}, "line 2, field weight: 'much'; expected a number"),
+        ({"choices": "AB"}, "line 2, field choices: Input should be a valid list, got 'AB'"),
+        ({"choices": ["a", 1]}, "line 2, field choices.1: Input should be a valid string, got 1"),
+        ({"weight": "much"}, "line 2, field weight: Input should be a valid number, got 'much'"),
         ({"weight": -1}, "weight -1.0 is negative"),
         ({"answer": 1}, "line 2, field answer: unknown"),
         ({"parts": []}, "line 2: give either `question` "),
         ({"id": "1"}, "item id '1' occurs twice"),
-        ({"meta": 3}, "line 2, field meta: 3; expected an object"),
+        ({"meta": 3}, "line 2, field meta: Input should be a valid dictionary, got 3"),
         ({"target": None}, "needs two or more `choices` and the index"),
     ],
 )
@@ -139,7 +139,7 @@ def test_bad_parts_and_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     for text, message in [
         ('{"parts": ["x"]}', 'field parts: "x"; expected a list of'),
-        ('{"parts": "x"}', "field parts: null; expected a list of"),
+        ('{"parts": "x"}', "field parts: Input should be a valid list, got 'x'"),
         ('{"parts": [{"image": "no.png"}]}', "no.png: cannot be read"),
         ('{"question": ', "line 1: not valid JSON"),
         ("[1]", "line 1: expected an object"),
@@ -156,17 +156,17 @@ def test_bad_parts_and_lines_are_named(tmp_path: Path) -> None:
     [
         ({"protocol": "essay"}, "protocol.kind: 'essay'; expected one of choice_logprob"),
         ({"protocol": ""}, "field protocol: missing"),
-        ({"protocol": {"kind": "cloze", "temp": 1}}, "protocol: field temp is unknown; fields: "),
-        ({"protocol": {"kind": "code", "max_tokens": 0}}, "protocol: field max_tokens: "),
+        ({"protocol": {"kind": "cloze", "temp": 1}}, "protocol, field temp: unknown; fields: "),
+        ({"protocol": {"kind": "code", "max_tokens": 0}}, "protocol, field max_tokens: "),
         ({"protocol": {"kind": "cloze", "layout": {"question": "?"}}}, "exactly once"),
         ({"protocol": {"kind": "free_response", "grader": "nice"}}, "protocol.grader.kind: 'nice'"),
         (
             {"protocol": {"kind": "free_response", "grader": {"kind": "regex"}}},
-            "pattern is missing",
+            "field pattern: missing",
         ),
         ({"suite": "mmlu"}, "give either `suite` and `path`, or `items`"),
-        ({"items": "none.jsonl"}, "none.jsonl: no such file"),
-        ({"colour": 1}, "field colour is unknown"),
+        ({"items": "none.jsonl"}, "none.jsonl: cannot be read (No such file"),
+        ({"colour": 1}, "field colour: unknown"),
         ({"name": "a b"}, "task name 'a b'"),
     ],
 )

@@ -14,7 +14,6 @@ from scipy import stats
 from foresight.evals.statistics import (
     POWER_Z,
     Estimate,
-    agreement,
     detectable,
     difference_estimate,
     holm,
@@ -187,53 +186,6 @@ def test_pass_at_k_is_unbiased_and_the_plug_in_is_not() -> None:
     assert pass_at_k(100_000, 3, 100) == pytest.approx(0.003, rel=0.01)
     with pytest.raises(ValueError):
         pass_at_k(5, 6, 1)
-
-
-def test_kappa_by_hand() -> None:
-    # 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: po .7, pe .5 (Cohen's textbook example).
-    given_, labels = [1.0] * 25 + [0.0] * 25, [1.0] * 20 + [0.0] * 5 + [1.0] * 10 + [0.0] * 15
-    found = agreement([*given_, None], [*labels, 1.0])
-    assert (found.n, found.failed) == (50, 1)
-    assert found.accuracy == pytest.approx(0.7) and found.kappa == pytest.approx(0.4)
-
-
-def test_kappas_error_is_the_delta_methods() -> None:
-    counts = np.array([[35, 10, 2], [8, 20, 5], [3, 5, 12]])
-    pairs = [(i, j) for i in range(3) for j in range(3) for _ in range(counts[i, j])]
-    found = agreement([i / 2 for i, _ in pairs], [j / 2 for _, j in pairs])
-
-    def kappa(cells: np.ndarray) -> float:
-        chance = cells.sum(0) @ cells.sum(1)
-        return float((np.trace(cells) - chance) / (1 - chance))
-
-    p, slope, step = counts / 100, np.zeros((3, 3)), 1e-6
-    for at in np.ndindex(3, 3):
-        up, down = p.copy(), p.copy()
-        up[at] += step
-        down[at] -= step
-        slope[at] = (kappa(up) - kappa(down)) / (2 * step)
-    se = math.sqrt(((p * slope**2).sum() - (p * slope).sum() ** 2) / 100)
-    assert found.kappa is not None and found.kappa_high is not None
-    assert found.kappa_high - found.kappa == pytest.approx(1.959964 * se, rel=1e-5)
-
-
-def test_kappas_interval_covers() -> None:
-    random, hits = np.random.default_rng(6), 0
-    table = np.array([[0.35, 0.1, 0.02], [0.08, 0.2, 0.05], [0.03, 0.05, 0.12]])
-    same, chance = np.trace(table), table.sum(0) @ table.sum(1)
-    truth = (same - chance) / (1 - chance)
-    for _ in range(600):
-        cells = random.choice(9, 200, p=table.ravel())
-        found = agreement(list(cells // 3 / 2.0), list(cells % 3 / 2.0))
-        assert found.kappa_low is not None and found.kappa_high is not None
-        hits += found.kappa_low <= truth <= found.kappa_high
-    assert hits / 600 == pytest.approx(0.95, abs=0.025)
-
-
-def test_kappa_is_none_where_one_label_is_all_there_is() -> None:
-    found = agreement([1.0, 1.0], [1.0, 1.0])
-    assert found.accuracy == 1.0 and found.kappa is None
-    assert agreement([None], [1.0]).accuracy is None
 
 
 @settings(max_examples=25)

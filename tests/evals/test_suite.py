@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from foresight.errors import UserError
-from foresight.evals.suite import choose, count_passes
+from foresight.evals.picture_questions import accuracies, choice_task
+from foresight.evals.runner import run
+from foresight.evals.suite_forecast import count_passes
 from foresight.inference.language_model import Completion, GenerateRequest, Score, ScoreRequest
 from foresight.worlds.suite_problem import SuiteProblem
 from foresight.worlds.suites import suite
@@ -66,15 +69,14 @@ class Reciter:
 
 def test_passes_are_counted_problem_by_problem() -> None:
     problems = suite("programs")[:40]
-    done: list[int] = []
     model = Reciter(problems[:10], mute=problems[:2])
-    found = count_passes(model, problems, 6, seed=5, on_done=done.append)
-    assert list(found) == [one.id for one in problems] and done == list(range(40))
+    found = count_passes(model, problems, 6)
+    assert list(found) == [one.id for one in problems]
     # Samples 0 and 3 of the mute ones are not answered; of 1, 2, 4, 5 the odd ones pass.
     assert [found[one.id] for one in problems[:3]] == [(2, 4), (2, 4), (3, 6)]
     assert all(found[one.id] == (0, 6) for one in problems[10:])
     # No two problems draw from one stream.
-    assert sorted(model.seeds) == list(range(5, 5 + 6 * 40, 6))
+    assert sorted(model.seeds) == list(range(0, 6 * 40, 6))
 
 
 def test_short_answers_of_pictures_pass_too() -> None:
@@ -89,11 +91,13 @@ def test_a_problem_that_is_never_answered_is_said() -> None:
         count_passes(Reciter([], mute=problems), problems, 1)
 
 
-def test_choices_by_log_probability() -> None:
+def test_choices_by_log_probability(tmp_path: Path) -> None:
     problems = suite("inverse")[:30]
-    assert all(choose(Reciter(problems), problems).values())
-    wrong = choose(Reciter([]), problems)
+    task = choice_task("inverse", problems)
+    everything = accuracies(task, run(task, Reciter(problems), tmp_path / "right"))[0]
+    assert (everything.accuracy, everything.n) == (1.0, 30)
+    wrong = run(task, Reciter([]), tmp_path / "wrong")
     # All equal: the first choice.
-    assert sum(wrong.values()) == sum(one.answer == 0 for one in problems)
-    with pytest.raises(UserError, match="has no choices"):
-        choose(Reciter([]), suite("programs")[:1])
+    assert [one.score for one in wrong] == [float(one.answer == 0) for one in problems]
+    with pytest.raises(UserError, match=r"must list the texts of some|two or more `choices`"):
+        choice_task("programs", suite("programs")[:1])

@@ -150,7 +150,7 @@ def test_what_cannot_be_translated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="only tasks that score letters"):
         translate(Task("t", task().items, text), "X", Written(), tmp_path / "b")
     translate(task(), "X", Written(shout), tmp_path / "c")
-    with pytest.raises(UserError, match="another task or language"):
+    with pytest.raises(UserError, match="its language differs"):
         translate(task(), "Y", Written(shout), tmp_path / "c")
 
 

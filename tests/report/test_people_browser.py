@@ -17,9 +17,10 @@ import pytest
 
 from foresight.evals.people.collection import Collection
 from foresight.evals.people.desk import Desk, Sharing
-from foresight.evals.people.entry import read_rows
-from foresight.evals.people.grade import Answers, Grade, GradeDesk
-from foresight.evals.people.rubric import read_rubrics
+from foresight.evals.people.entry import read_journal
+from foresight.evals.people.grades import Grade
+from foresight.evals.people.grading import Answers, GradeDesk
+from foresight.evals.people.rubrics import read_rubrics
 from foresight.evals.people.vote import Vote, VoteDesk
 from foresight.report.people_server import serve_people
 from tests import browser as chromium
@@ -89,7 +90,7 @@ def test_keys_vote_and_take_back(page: Browser, tmp_path: Path) -> None:
         assert page.run(disabled) == [True, True, True, True, False]
         press(page, "u", "5 judged, 1 left")
         assert page.log() == []
-    actions = [one.action for one in read_rows(collection.votes, Vote)]
+    actions = [one.action for one in read_journal(collection.votes, Vote)]
     assert actions == ["left", "right", "tie", "tie", "skip", *["undo"] * 5, *["left"] * 6, "undo"]
 
 
@@ -109,7 +110,7 @@ def test_buttons_do_the_same_and_a_held_key_votes_once(page: Browser, tmp_path: 
         page.run(f"{press_one}true, bubbles: true}}))")
         assert page.run("return busy") is False
         assert page.log() == []
-    assert [one.action for one in read_rows(collection.votes, Vote)] == [
+    assert [one.action for one in read_journal(collection.votes, Vote)] == [
         "right", "tie", "left", "skip", "undo", "left"
     ]  # fmt: skip
 
@@ -198,7 +199,7 @@ def test_kill_minus_nine_loses_nothing(page: Browser, tmp_path: Path) -> None:
         page.open("about:blank")
         process.kill()
         process.wait()
-    assert [one.action for one in read_rows(collection.votes, Vote)] == ["left", "right"]
+    assert [one.action for one in read_journal(collection.votes, Vote)] == ["left", "right"]
 
 
 def test_two_windows_of_one_judge(page: Browser, tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_two_windows_of_one_judge(page: Browser, tmp_path: Path) -> None:
         press(page, "2", "2 judged")
         assert page.text("#alert") == ""
         page.log()  # the refused vote
-    assert [one.action for one in read_rows(collection.votes, Vote)] == ["left", "right"]
+    assert [one.action for one in read_journal(collection.votes, Vote)] == ["left", "right"]
 
 
 def test_hostile_answers_are_text(page: Browser, tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_hostile_answers_are_text(page: Browser, tmp_path: Path) -> None:
         assert page.run("return window.pwned ?? null") is None
         assert page.run("return document.querySelectorAll('img, #card script').length") == 0
         assert page.log() == []
-    [grade] = read_rows(folder / "grades.jsonl", Grade)
+    [grade] = read_journal(folder / "grades.jsonl", Grade)
     assert grade.criteria == {HOSTILE: 0.0, "__proto__": 0.0}
 
 
@@ -272,7 +273,7 @@ def test_grading_by_keys_alone(page: Browser, tmp_path: Path) -> None:
         press(page, "u", "0 judged")
         press(page, "s", "1 judged")
         assert page.log() == []
-    rows = read_rows(folder / "grades.jsonl", Grade)
+    rows = read_journal(folder / "grades.jsonl", Grade)
     assert [one.action for one in rows] == ["grade", "undo", "skip"]
     assert rows[0].criteria == {"Thesis": 1.0, "Evidence": 2.5, "Style": 1.0}
     assert (rows[0].points, rows[0].max, rows[0].note) == (4.5, 6.0, "so, so")
@@ -286,7 +287,7 @@ def test_a_scale_takes_digits_at_once(page: Browser, tmp_path: Path) -> None:
         page.press(*"7", ENTER)
         page.wait(lambda: "2 judged" in page.text("#count"))
         assert page.log() == []
-    assert [one.points for one in read_rows(folder / "grades.jsonl", Grade)] == [10.0, 7.0]
+    assert [one.points for one in read_journal(folder / "grades.jsonl", Grade)] == [10.0, 7.0]
 
 
 def test_half_a_grade_survives_a_reload(page: Browser, tmp_path: Path) -> None:

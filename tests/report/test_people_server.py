@@ -17,7 +17,7 @@ import pytest
 from foresight.errors import UserError
 from foresight.evals.people.collection import Collection
 from foresight.evals.people.desk import Sharing
-from foresight.evals.people.entry import read_rows
+from foresight.evals.people.entry import read_journal
 from foresight.evals.people.vote import Vote, VoteDesk
 from foresight.report.local_server import LARGEST
 from foresight.report.people_server import serve_people
@@ -71,13 +71,13 @@ def test_a_vote_is_written_with_what_stood_where(
     shown = ann.card()
     status, _, body = ann.ask("POST", "enter", {"id": shown["id"], "action": "right"})
     assert status == 200 and json.loads(body)["done"] == 1
-    [vote] = read_rows(collection.votes, Vote)
+    [vote] = read_journal(collection.votes, Vote)
     assert (vote.judge, vote.action) == ("ann", "right")
-    texts = {one.model: one.text for one in collection.answers if one.prompt == vote.prompt}
+    texts = {one.model: one.output for one in collection.answers if one.item == vote.prompt}
     assert (texts[vote.left], texts[vote.right]) == (shown["left"], shown["right"])
     assert json.loads(ben.ask("GET", "card")[2])["done"] == 0
     assert json.loads(ann.ask("POST", "undo", {"done": 1})[2])["card"] == shown
-    assert read_rows(collection.votes, Vote)[-1].action == "undo"
+    assert read_journal(collection.votes, Vote)[-1].action == "undo"
 
 
 def test_nothing_that_is_sent_names_a_model(clients: list[Client]) -> None:

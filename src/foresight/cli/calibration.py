@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def calibration(
                 f"--out {out}: {len(found)} tasks; name the records.jsonl of one, or write .html"
             )
         write_atomic(out, figure_files(found[0])[0])
-    emit([one.to_json() for one in found], as_json, lambda: show_calibration(console, found, out))
+    emit([asdict(one) for one in found], as_json, lambda: show_calibration(console, found, out))
 
 
 def _studies(first: Path, second: Path | None) -> list[Study | PairedStudy]:

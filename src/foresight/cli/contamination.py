@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,7 +81,7 @@ def contamination(
     value: dict[str, Any] = findings.to_json() | {
         "out": str(out),
         "scores": {
-            name: {model: {method: one.to_json() for method, one in methods.items()}
+            name: {model: {method: asdict(one) for method, one in methods.items()}
                    for model, methods in models.items()}
             for name, models in scores.items()
         },

@@ -77,7 +77,7 @@ def evaluate(
     value = {
         "model": opened.name,
         "out": str(folder),
-        "tasks": [{"sha256": task.hash, **one.to_json()} for task, one in found],
+        "tasks": [{"sha256": task.hash, **asdict(one)} for task, one in found],
         "warnings": told,
     }
     emit(value, as_json, lambda: show_evaluation(console, found, told, folder))
@@ -96,7 +96,7 @@ def compare(
     from foresight.views.evals import show_comparisons
 
     found = adjusted([paired(*pair) for pair in paired_sets(first, second)])
-    emit([one.to_json() for one in found], as_json, lambda: show_comparisons(console, found))
+    emit([asdict(one) for one in found], as_json, lambda: show_comparisons(console, found))
 
 
 @app.command()
@@ -130,9 +130,7 @@ def categories(
         write_figure(series, title, figure)
     value = {
         "series": [one.to_json() for one in series],
-        "agreements": [
-            {"graders": [first, second], **asdict(found)} for first, second, found in agreements
-        ],
+        "agreements": [asdict(one) for one in agreements],
         "figure": None if figure is None else str(figure),
     }
     emit(value, as_json, lambda: show_categories(console, series, agreements, title))

@@ -60,7 +60,7 @@ def exam(
         str | None, typer.Option(help="Model that grades free responses; default: people do.")
     ] = None,
     grades: Annotated[
-        Path | None, typer.Option(help="Journal of people's grades (`foresight grade`).")
+        Path | None, typer.Option(help="grades.jsonl of people (`foresight grade`).")
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Of holdout runs; default: holdout.jsonl of each folder.")
@@ -78,13 +78,13 @@ def exam(
 ) -> None:  # fmt: skip
     """Put exams to a model: score on the exam's scale, interval, percentile range.
 
-    Call again after an interruption to go on. Answers that wait for people are in awaiting.jsonl.
+    Call again after an interruption to go on. Answers wait for people: `foresight grade`.
     """
-    from foresight.evals.exams.grades import read_grades
     from foresight.evals.exams.outcome import read_ids, take
     from foresight.evals.exams.reading import read_exam
     from foresight.evals.exams.sitting import Arm
     from foresight.evals.model_grader import RubricPoints
+    from foresight.evals.people.grades import read_grades
     from foresight.inference.open import open_model
     from foresight.report.exam_figure import write_exam_figure
     from foresight.views.evals import running

@@ -94,12 +94,10 @@ def export_records(
 ) -> None:
     """Records as logs of inspect_ai, one per task and model."""
     from foresight.evals.interop.inspect_log import write_logs
-    from foresight.evals.journal import read_records
+    from foresight.evals.journal import read_records, record_files
     from foresight.runs import read_json
 
-    files = sorted(records.rglob("records.jsonl")) if records.is_dir() else [records]
-    if not files:
-        raise UserError(f"{records}: holds no records.jsonl")
+    files = record_files(records)
     if len(files) > 1 and inspect.suffix in (".json", ".eval"):
         raise UserError(
             f"{inspect}: a log is of one task; {records} has {len(files)}, name a folder"

@@ -68,6 +68,8 @@ def collect(
     from foresight.evals.layout import Layout
     from foresight.evals.people import collection
     from foresight.evals.people import prompts as sifting
+    from foresight.evals.people.grades import People
+    from foresight.evals.protocols import FreeResponse
     from foresight.evals.reading import read_items
     from foresight.inference.open import open_model
     from foresight.views.evals import running
@@ -78,18 +80,18 @@ def collect(
     filters = sifting.Filters(
         min_words, max_copies, disallowed=sifting.read_disallowed(disallowed) if disallowed else ()
     )
-    asking = collection.Asking(
+    protocol = FreeResponse(
         layout=Layout(question=layout.replace("\\n", "\n")),
         temperature=temperature,
         max_tokens=max_tokens,
         stop=tuple(one.replace("\\n", "\n") for one in stop or ()),
-        seed=seed,
+        grader=People(),
     )
     items = read_items(prompts)
     models = [open_model(name) for name in model]
     try:
         with running(errors, "answers") as watch:
-            found = collection.collect(items, models, out, filters, asking, watch)
+            found = collection.collect(items, models, out, filters, protocol, seed, watch)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     value = _collected(found, [one.name for one in models], out)
@@ -150,7 +152,7 @@ def result(directory: Collected, as_json: AsJson = False) -> None:
     from foresight.views.people import show_preference
 
     found = preference(Collection.read(directory))
-    emit(found.to_json(), as_json, lambda: show_preference(console, found))
+    emit(asdict(found), as_json, lambda: show_preference(console, found))
 
 
 @prefer.command()
@@ -175,8 +177,8 @@ def grade(
     rubric: Annotated[
         str,
         typer.Option(
-            help="N for points from 0 to N, a YAML file {max, criteria}, or the JSONL "
-            "of items whose meta.rubric is each one's own."
+            help="N for points from 0 to N, a YAML file {max, criteria}, or the JSONL of items "
+            "(the folder of an exam) that have a rubric each."
         ),
     ] = "10",
     grader: Annotated[
@@ -200,18 +202,17 @@ def grade(
     saves, digits reach the criteria, n the note, s skips, u takes back.
     """
     from foresight.evals.people.desk import Sharing
-    from foresight.evals.people.grade import Answers, GradeDesk, graded_records, grading
-    from foresight.evals.people.rubric import read_rubrics
+    from foresight.evals.people.grading import Answers, GradeDesk, grading
+    from foresight.evals.people.rubrics import read_rubrics
     from foresight.runs import locked, write_atomic
     from foresight.views.people import show_grading
 
     answers = Answers.read(records)
     if result or to is not None:
-        found = grading(answers)
+        found = grading(answers.records, answers.grades())
         if to is not None:
-            scored = graded_records(answers.records.values(), answers.grades())
-            write_atomic(to, "".join(one.to_line() + "\n" for one in scored))
-        return emit(found.to_json(), as_json, lambda: show_grading(console, found))
+            write_atomic(to, "".join(one.to_line() + "\n" for one in answers.scored()))
+        return emit(asdict(found), as_json, lambda: show_grading(console, found))
     sharing = Sharing(tuple(grader or ["grader"]), overlap, seed)
     with locked(answers.folder), GradeDesk(answers, read_rubrics(rubric), sharing) as desk:
         _serve(desk, "grade", port, host, as_json)

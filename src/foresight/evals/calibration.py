@@ -7,8 +7,8 @@ that in the likeliest alone. Confidence is the softmax of the options' log-proba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +97,6 @@ class Study:
     temperature: Temperature | None
     scaled: Calibration | None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PairedStudy:
@@ -107,9 +104,6 @@ class PairedStudy:
 
     studies: tuple[Study, Study]
     changes: tuple[NormDifference, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def edges_of(choices: Choices, probabilities: Floats, options: Options, binning: Binning) -> Floats:

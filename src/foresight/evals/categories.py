@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 from foresight.errors import UserError
 from foresight.evals.journal import record_sets
+from foresight.evals.people.agreement import Beside, beside
 from foresight.evals.record import Record, cluster
-from foresight.evals.statistics import Agreement, Estimate, agreement, mean_estimate
+from foresight.evals.statistics import Estimate, mean_of
 
 By = Literal["category", "task"]
 
@@ -75,14 +77,7 @@ def _series(path: Path, records: Sequence[Record], by: By) -> Series:
     if not some:
         raise UserError(f"{path}: no record has a score and a category (--by task needs none)")
     models = dict.fromkeys(one.model for one in records)
-    means = {
-        name: mean_estimate(
-            [one.score for one in rows if one.score is not None],
-            [one.weight for one in rows],
-            [cluster(one) for one in rows],
-        )
-        for name, rows in some.items()
-    }
+    means = {name: mean_of(rows) for name, rows in some.items()}
     unscored = sum(one.score is None for one in records)
     shown = [one for rows in some.values() for one in rows]
     return Series(", ".join(models), means, unscored, _chance(shown), shown)
@@ -97,19 +92,18 @@ def _chance(records: Sequence[Record]) -> float | None:
     return sum(shares) / len(shares)
 
 
-def graders_agree(series: Sequence[Series]) -> list[tuple[str, str, Agreement]]:
+def graders_agree(series: Sequence[Series]) -> list[Beside]:
     """How far two graders agree on the same responses (same model, question and words), for every
-    pair of series that shares any: a model's judgement beside people's labels."""
+    pair of series that shares any: a model's judgement beside people's."""
     keyed = [
-        {(r.model, r.item, r.sample, r.output): r.score for r in one.records if r.output}
+        (one.name, {(r.model, r.item, r.sample, r.output): r for r in one.records if r.output})
         for one in series
     ]
     found = []
-    for at, first in enumerate(keyed):
-        for other in range(at + 1, len(keyed)):
-            pairs = [(s, t) for k, s in first.items() if (t := keyed[other].get(k)) is not None]
-            if pairs:
-                given, labels = zip(*pairs, strict=True)
-                names = series[at].name, series[other].name
-                found.append((*names, agreement(given, labels)))
+    for (name, mine), (other, theirs) in combinations(keyed, 2):
+        if shared := [key for key in mine if key in theirs]:
+            first, second = ([float(some[key].score or 0) for key in shared]
+                             for some in (mine, theirs))  # fmt: skip
+            clusters = [cluster(mine[key]) for key in shared]
+            found.append(beside((name, other), first, second, clusters))
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foresight.errors import UserError
 from foresight.evals.record import Record, cluster
+from foresight.evals.statistics import cluster_codes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -83,7 +84,6 @@ def choices_of(records: Sequence[Record]) -> Choices | None:
     for one in found:
         _check(one)
     most = max(len(one.choice_logprobs) for one in found)
-    codes: dict[object, int] = {}
     counts = np.array([len(one.choice_logprobs) for one in found])
     return Choices(
         names=tuple((one.item, one.sample) for one in found),
@@ -94,7 +94,7 @@ def choices_of(records: Sequence[Record]) -> Choices | None:
         offered=np.arange(most) < counts[:, None],
         target=np.array([one.target for one in found], dtype=np.intp),
         weight=np.array([one.weight for one in found], float),
-        cluster=np.array([codes.setdefault(cluster(one), len(codes)) for one in found]),
+        cluster=cluster_codes([cluster(one) for one in found]),
     )  # fmt: skip
 
 

@@ -6,19 +6,16 @@ After Dua et al. 2019 (section 5) and its official evaluator, drop_eval.py of Al
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from foresight.evals.graders import Graded, TextGrader, Verdict
+from foresight.evals.graders import ARTICLES, PUNCTUATION, Graded, TextGrader, Verdict
 
 BETWEEN = " | "
 """Between the spans of an answer, in what the model is shown and in what it writes."""
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class DropF1(TextGrader):
@@ -70,10 +67,10 @@ def normalised(span: str) -> str:
 def _word(word: str) -> str:
     # A number keeps its sign and point, which are punctuation; "1,000" is one without its comma.
     if not _is_number(word):
-        word = word.translate(_PUNCTUATION)
+        word = word.translate(PUNCTUATION)
     if _is_number(word):
         return str(float(word))
-    return " ".join(_ARTICLES.sub(" ", word).split())
+    return " ".join(ARTICLES.sub(" ", word).split())
 
 
 def _f1(predicted: set[str], gold: set[str]) -> float:

@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.evals.record import UNSCORED, Reason
-from foresight.evals.statistics import Agreement, agreement
 from foresight.runs import sha256_text
 
 GRADER_SECONDS = 5.0
@@ -105,8 +104,8 @@ class TextGrader(Grader):
 Normalise = Literal["none", "space", "words"]
 """`space`: runs of white space are one, none at the ends. `words`: also Unicode NFKC, case folded,
 punctuation and English articles left out (as in SQuAD, Rajpurkar et al. 2016)."""
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised(text: str, how: Normalise) -> str:
@@ -114,8 +113,8 @@ def normalised(text: str, how: Normalise) -> str:
     if how == "none":
         return text
     if how == "words":
-        text = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
-        text = _ARTICLES.sub(" ", text)
+        text = unicodedata.normalize("NFKC", text).casefold().translate(PUNCTUATION)
+        text = ARTICLES.sub(" ", text)
     return " ".join(text.split())
 
 
@@ -277,10 +276,3 @@ def time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-
-
-def grader_agreement(
-    grader: Grader, responses: Sequence[Graded], labels: Sequence[float]
-) -> Agreement:
-    """How far a grader agrees with labels (scores in [0, 1]) that people gave the responses."""
-    return agreement([verdict.score for verdict in grader.grade(responses)], labels)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from foresight.errors import UserError
 from foresight.evals.record import Reason, Record
-from foresight.runs import write_atomic
+from foresight.runs import read_json, write_atomic, write_json
 
 SYNC_EVERY = 64
 """Lines that a power cut may cost, unless told otherwise. A killed process costs none: each line is
 one write."""
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """A JSONL file that is appended to. What a killed writer left unfinished is cut off first."""
 
     def __init__(self, path: Path, sync_every: int = SYNC_EVERY) -> None:
@@ -33,24 +34,22 @@ class Journal:
             self._file.truncate(whole)
         self._unsynced, self._sync_every = 0, sync_every
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
 
     def append(self, line: str) -> None:
-        self._file.write(line.encode() + b"\n")
+        # Half a surrogate pair, which an endpoint can send, fits no file.
+        self._file.write(line.encode(errors="replace") + b"\n")
         self._unsynced += 1
         if self._unsynced >= self._sync_every:
             os.fsync(self._file.fileno())
             self._unsynced = 0
+
+
+def now() -> str:
+    """When a line was written: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _whole_bytes(path: Path) -> int:
@@ -116,18 +115,38 @@ def write_sorted(path: Path, places: Mapping[str, int]) -> None:
         write_atomic(path, text)
 
 
-def record_sets(path: Path) -> dict[str, list[Record]]:
-    """Records by task: of a file, or of every `records.jsonl` at or below a directory.
+def claim(path: Path, value: Mapping[str, Any], kept: Mapping[str, str]) -> None:
+    """Write down whose results a directory holds, or refuse it.
 
-    Raises UserError if there are none, or if a task's records are of two models.
+    `kept`: fields that must be what they were, and what the directory holds where they are not.
     """
+    if not path.exists():
+        return write_json(path, value)
+    held = read_json(path)
+    for field, what in kept.items():
+        if not isinstance(held, dict) or held.get(field) != value[field]:
+            raise UserError(
+                f"{path.parent}: holds {what} (its {field} differs); give another --out, or "
+                f"remove the directory"
+            )
+
+
+def record_files(path: Path) -> list[Path]:
+    """A record file, or every `records.jsonl` at or below a directory that has any record. Raises
+    UserError if there is none."""
     files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    found = [file for file in files if not file.exists() or file.stat().st_size]
+    if not found:
+        raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
+    return found
+
+
+def record_sets(path: Path) -> dict[str, list[Record]]:
+    """Records by task, of all `record_files`. Raises UserError if a task's are of two models."""
     sets: dict[str, list[Record]] = {}
-    for file in files:
+    for file in record_files(path):
         for record in read_records(file):
             sets.setdefault(record.task, []).append(record)
-    if not sets:
-        raise UserError(f"{path}: holds no records; expected what `foresight eval` writes")
     for task, records in sets.items():
         models = sorted({record.model for record in records})
         if len(models) > 1:

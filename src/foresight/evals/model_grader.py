@@ -6,16 +6,17 @@ The judge reads text only: of a question with pictures it sees the words.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import Field, SkipValidation
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import validated
 from foresight.evals.graders import Graded, Grader, Verdict
 from foresight.evals.item import Item
 from foresight.evals.model_graded import ModelGraded
+from foresight.evals.rubric import Criterion, Rubric
 from foresight.inference.language_model import (
     Completion,
     GenerateRequest,
@@ -51,9 +52,8 @@ def _yes_or_no(name: str, prompt: str) -> ModelGraded:
     return ModelGraded(
         name=name,
         prompt=prompt,
-        choices=tuple(points),
-        points=points,
-        input_outputs={},
+        choice_strings=tuple(points),
+        choice_scores=points,
         eval_type="cot_classify",
     )
 
@@ -81,16 +81,16 @@ class ModelGrader(_Judge):
     """What each choice is worth, where the template does not say."""
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"template": asdict(self.template)}
+        return super().settings() | {"template": self.template.model_dump(mode="json")}
 
     def check(self, item: Item) -> None:
-        name, choices = self.template.name, self.template.choices_of()
-        if set(self._scored.points) != set(choices):
+        name, choices = self.template.name, self.template.choice_strings
+        if set(self._scored.choice_scores) != set(choices):
             raise UserError(
                 f"grader: the template {name} needs a score for each of {', '.join(choices)}; give "
                 f"the grader `choice_scores` for them"
             )
-        missing = self.template.fields - {"n"} - _values(item, "").keys()
+        missing = self.template.fields - _values(item, "").keys()
         if missing:
             raise UserError(
                 f"item {item.id}: the template {name} asks for {', '.join(sorted(missing))}, "
@@ -100,7 +100,9 @@ class ModelGrader(_Judge):
     @property
     def _scored(self) -> ModelGraded:
         scores = self.choice_scores
-        return replace(self.template, points=scores) if scores else self.template
+        return (
+            self.template.model_copy(update={"choice_scores": scores}) if scores else self.template
+        )
 
     def grade(
         self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
@@ -119,19 +121,10 @@ class ModelGrader(_Judge):
 def _choice(template: ModelGraded, answer: Completion) -> Verdict:
     if answer.finish in ("failed", "cancelled", "refused"):
         return Verdict.failed(f"the judge did not answer: {answer.error}")
-    made = template.verdict(answer.text)
-    if made.score is None:
+    choice = template.choice(answer.text)
+    if choice is None:
         return Verdict.failed(f"no choice in: {answer.text}")
-    return Verdict(made.score, made.choice, explanation=answer.text)
-
-
-class Criterion(BaseModel):
-    """What earns points."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    criterion: str
-    points: Annotated[float, Field(gt=0)] = 1.0
+    return Verdict(template.score(choice), choice, explanation=answer.text)
 
 
 _MET = _yes_or_no(
@@ -147,10 +140,10 @@ class RubricPoints(_Judge):
     {criterion, points}) or, without one, the grader's own."""
 
     kind: Literal["rubric"] = "rubric"
-    rubric: tuple[Criterion, ...] = ()
+    rubric: Rubric | None = None
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"template": asdict(_MET)}
+        return super().settings() | {"template": _MET.model_dump(mode="json")}
 
     def check(self, item: Item) -> None:
         if not self.criteria(item):
@@ -159,14 +152,10 @@ class RubricPoints(_Judge):
     def criteria(self, item: Item) -> tuple[Criterion, ...]:
         """The item's rubric. Raises UserError if it is malformed."""
         own = item.meta.get("rubric")
-        if own is None:
-            return self.rubric
-        try:
-            return tuple(Criterion.model_validate(one) for one in own)
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"item {item.id}: `meta.rubric` must be a list of {{criterion, points}} ({error})"
-            ) from None
+        rubric = self.rubric
+        if own is not None:
+            rubric = validated(Rubric, own, f"item {item.id}, meta.rubric")
+        return rubric.criteria if rubric else ()
 
     def grade(
         self, responses: Sequence[Graded], done: Callable[[int, Verdict], None] | None = None
@@ -174,7 +163,7 @@ class RubricPoints(_Judge):
         asked = [(at, one) for at, r in enumerate(responses) for one in self.criteria(r.item)]
         prompts = [
             _MET.filled(
-                _values(responses[at].item, responses[at].output) | {"criterion": one.criterion}
+                _values(responses[at].item, responses[at].output) | {"criterion": one.asked}
             )
             for at, one in asked
         ]
@@ -197,11 +186,11 @@ class RubricPoints(_Judge):
 
 def _points(criteria: Sequence[Criterion], met: Sequence[bool | None]) -> Verdict:
     if None in met:
-        return Verdict.failed(f"no verdict on: {criteria[met.index(None)].criterion}")
+        return Verdict.failed(f"no verdict on: {criteria[met.index(None)].name}")
     earned = sum(one.points for one, yes in zip(criteria, met, strict=True) if yes)
     possible = sum(one.points for one in criteria)
     told = "\n".join(
-        f"{one.points if yes else 0:g} of {one.points:g}: {one.criterion}"
+        f"{one.points if yes else 0:g} of {one.points:g}: {one.name}"
         for one, yes in zip(criteria, met, strict=True)
     )
     return Verdict(earned / possible, f"{earned:g} of {possible:g}", explanation=told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foresight.document import Text
@@ -16,6 +16,7 @@ from foresight.evals.task import Task
 from foresight.forecast.coverage import wilson
 from foresight.inference.language_model import LanguageModel
 from foresight.worlds.pictures import PictureQuestion
+from foresight.worlds.suite_problem import SuiteProblem
 
 SEEN, REMOVED = "pictures", "pictures-removed"
 
@@ -35,19 +36,32 @@ class Accuracy:
     chance: float
 
 
-def picture_task(questions: Iterable[PictureQuestion], see: bool) -> Task:
-    """The questions in the words of the training documents; without `see`, less their pictures."""
+def choice_task(name: str, questions: Iterable[PictureQuestion | SuiteProblem]) -> Task:
+    """Questions in the words of the training documents; choices are scored as texts."""
     items = tuple(
         Item(
-            question.id,
-            tuple(part for part in question.parts if see or isinstance(part, Text)),
-            tuple(choice.removeprefix(" ") for choice in question.choices),
-            question.answer,
-            meta={"category": question.family},
+            one.id,
+            one.parts,
+            tuple(choice.removeprefix(" ") for choice in one.choices),
+            one.answer if one.answer is not None else (),
+            meta={"category": one.family},
         )
-        for question in questions
+        for one in questions
     )
-    return Task(SEEN if see else REMOVED, items, ChoiceLogprob(layout=Layout(answers="choice")))
+    return Task(name, items, ChoiceLogprob(layout=Layout(answers="choice")))
+
+
+def picture_task(questions: Iterable[PictureQuestion], see: bool) -> Task:
+    """The questions; without `see`, less their pictures."""
+    if see:
+        return choice_task(SEEN, questions)
+    return choice_task(
+        REMOVED,
+        (
+            replace(one, parts=tuple(part for part in one.parts if isinstance(part, Text)))
+            for one in questions
+        ),
+    )
 
 
 def ask_about_pictures(

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from foresight.document import Image, Text
 from foresight.errors import UserError
 from foresight.evals.drop_f1 import DropF1
+from foresight.evals.files import read_rows, read_yaml, validated
 from foresight.evals.graders import (
     ExactMatch,
     FunctionGrader,
@@ -24,14 +24,13 @@ from foresight.evals.graders import (
     RegexMatch,
     imported,
 )
-from foresight.evals.human_labels import HumanLabels, read_labels
 from foresight.evals.item import Item
 from foresight.evals.layout import LETTERS
 from foresight.evals.model_graded import ModelGraded, read_model_graded
 from foresight.evals.model_grader import ModelGrader, RubricPoints
+from foresight.evals.people.grades import People
 from foresight.evals.protocols import PROTOCOLS, Protocol
 from foresight.evals.suites import SUITES, Suite
-from foresight.evals.suites.files import read_files, rows_of
 from foresight.evals.suites.hub import HUB, official_files
 from foresight.evals.task import Task
 from foresight.inference.open import open_model
@@ -41,13 +40,12 @@ GRADERS: dict[str, type[Grader]] = {
     "exact_match": ExactMatch,
     "function": FunctionGrader,
     "includes": Includes,
-    "labels": HumanLabels,
     "model": ModelGrader,
     "numeric": NumericAnswer,
+    "people": People,
     "regex": RegexMatch,
     "rubric": RubricPoints,
 }
-ITEM_FIELDS = ("id", "question", "parts", "choices", "target", "group", "weight", "meta")
 
 
 class TaskFile(BaseModel):
@@ -96,15 +94,10 @@ def read_task(text: str) -> Task:
 
 
 def _from_yaml(path: Path) -> Task:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: expected a mapping; fields: {', '.join(TaskFile.model_fields)}")
-    file: TaskFile = _checked(TaskFile, raw, str(path))
+    file = validated(TaskFile, raw, str(path))
     if bool(file.suite) == bool(file.items):
         raise UserError(f"{path}: give either `suite` and `path`, or `items`")
     name = file.name or path.stem
@@ -153,7 +146,7 @@ def read_protocol(value: str | dict[str, Any], path: Path) -> Protocol:
         settings["layout"] = model.model_fields["layout"].default.model_dump() | layout
     if "grader" in settings:
         settings["grader"] = _grader(settings["grader"], path)
-    protocol: Protocol = _checked(model, settings, where)
+    protocol: Protocol = validated(model, settings, where)
     return protocol
 
 
@@ -163,11 +156,9 @@ def _grader(value: Any, path: Path) -> Grader:
     model = _kind(GRADERS, settings, where)
     if isinstance(settings.get("model"), str):
         settings["model"] = open_model(settings["model"])
-    if isinstance(settings.get("labels"), str):
-        settings["labels"] = read_labels(path.parent / settings["labels"])
     if isinstance(settings.get("template"), str):
         settings["template"] = _template(path.parent, settings["template"])
-    grader: Grader = _checked(model, settings, where)
+    grader: Grader = validated(model, settings, where)
     return grader
 
 
@@ -189,85 +180,65 @@ def _kind(known: Mapping[str, type[Any]], settings: Mapping[str, Any], where: st
     return known[kind]
 
 
-def _checked(model: type[Any], settings: Mapping[str, Any], where: str) -> Any:
-    try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        told = []
-        for one in error.errors():
-            field = ".".join(str(part) for part in one["loc"])
-            if one["type"] == "extra_forbidden":
-                told.append(f"field {field} is unknown; fields: {', '.join(model.model_fields)}")
-            elif one["type"] == "missing":
-                told.append(f"field {field} is missing")
-            else:
-                told.append(f"field {field}: {one['msg']}, got {one['input']!r}")
-        raise UserError(f"{where}: " + "; ".join(told)) from None
+class ItemRow(BaseModel):
+    """An item as a line of JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str | int = ""
+    """Default: the number of the line."""
+    question: str | None = None
+    parts: list[Any] | None = None
+    """In place of `question`: a list of {text} and {image: FILE}."""
+    choices: list[str] = []
+    target: Any = None
+    """Index or letter of the right choice, a list of them, or accepted answers."""
+    group: str | int = ""
+    weight: float = 1.0
+    meta: dict[str, Any] = {}
+
+    def item(self, where: str, name: str, folder: Path) -> Item:
+        """The item, of this name unless it has an id; pictures are files of the folder. Raises
+        UserError beginning with `where`."""
+        choices = tuple(self.choices)
+        try:
+            return Item(
+                id=str(self.id) if self.id != "" else name,
+                parts=self._parts(where, folder),
+                choices=choices,
+                target=_target(where, self.target, choices),
+                group=str(self.group),
+                weight=self.weight,
+                meta=self.meta,
+            )
+        except UserError as error:
+            told = str(error)
+            raise UserError(told if told.startswith(where) else f"{where}: {told}") from None
+
+    def _parts(self, where: str, folder: Path) -> tuple[Text | Image, ...]:
+        if (self.question is None) == (self.parts is None):
+            raise UserError(f"{where}: give either `question` (a text) or `parts`")
+        parts: list[Text | Image] = []
+        for one in [{"text": self.question}] if self.parts is None else self.parts:
+            match one:
+                case {"text": str(text)}:
+                    parts.append(Text(text))
+                case {"image": str(file)}:
+                    parts.append(Image.from_file(folder / file))
+                case _:
+                    raise UserError(
+                        f"{where}, field parts: {json.dumps(one)}; expected a list of "
+                        f'{{"text": ...}} and {{"image": FILE}}'
+                    )
+        return tuple(parts)
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
     """Items of a JSONL file (also .jsonl.gz). Raises UserError naming file, line and field."""
-    items = []
-    for name, text in read_files(path, path.name.removesuffix(".gz")).items():
-        for number, (where, row) in enumerate(rows_of(str(path.with_name(name)), text), start=1):
-            unknown = [field for field in row if field not in ITEM_FIELDS]
-            if unknown:
-                raise UserError(
-                    f"{where}, field {unknown[0]}: unknown; expected {', '.join(ITEM_FIELDS)} "
-                    f"(put anything else into `meta`)"
-                )
-            items.append(item_of(where, row, str(number), path.parent))
-    return tuple(items)
-
-
-def item_of(where: str, row: Mapping[str, Any], name: str, folder: Path) -> Item:
-    """The item of a JSON object, its fields being `ITEM_FIELDS`; `name`: its id unless it gives
-    one; pictures are files of `folder`. Raises UserError beginning with `where`."""
-
-    def field(key: str, kind: Any, default: Any, expected: str) -> Any:
-        value = row.get(key, default)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise UserError(f"{where}, field {key}: {value!r}; expected {expected}")
-        return value
-
-    choices = tuple(field("choices", list, [], "a list of texts"))
-    if not all(isinstance(one, str) for one in choices):
-        raise UserError(f"{where}, field choices: expected a list of texts")
-    try:
-        return Item(
-            id=str(field("id", str | int, name, "a text or a number")),
-            parts=_parts(where, row, folder),
-            choices=choices,
-            target=_target(where, row.get("target"), choices),
-            group=str(field("group", str | int, "", "a text")),
-            weight=float(field("weight", int | float, 1.0, "a number")),
-            meta=field("meta", dict, {}, "an object"),
-        )
-    except UserError as error:
-        told = str(error)
-        raise UserError(told if told.startswith(where) else f"{where}: {told}") from None
-
-
-def _parts(where: str, row: Mapping[str, Any], folder: Path) -> tuple[Text | Image, ...]:
-    if ("question" in row) == ("parts" in row):
-        raise UserError(f"{where}: give either `question` (a text) or `parts`")
-    if "question" in row:
-        if not isinstance(row["question"], str):
-            raise UserError(f"{where}, field question: {row['question']!r}; expected a text")
-        return (Text(row["question"]),)
-    parts: list[Text | Image] = []
-    for one in row["parts"] if isinstance(row["parts"], list) else [None]:
-        match one:
-            case {"text": str(text)}:
-                parts.append(Text(text))
-            case {"image": str(file)}:
-                parts.append(Image.from_file(folder / file))
-            case _:
-                raise UserError(
-                    f'{where}, field parts: {json.dumps(one)}; expected a list of {{"text": ...}} '
-                    f'and {{"image": FILE}}'
-                )
-    return tuple(parts)
+    return tuple(
+        validated(ItemRow, row, where).item(where, str(number), path.parent)
+        for number, (where, row) in enumerate(read_rows(path), start=1)
+    )
 
 
 def _target(where: str, value: Any, choices: tuple[str, ...]) -> int | tuple[str, ...]:

@@ -7,22 +7,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from foresight.document import Image
 from foresight.errors import UserError
 from foresight.evals.item import Item
-from foresight.evals.journal import Journal, read_records, write_sorted
+from foresight.evals.journal import Journal, claim, read_records, write_sorted
 from foresight.evals.layout import image_sha256
 from foresight.evals.protocols import Answer, Attempt
 from foresight.evals.record import FAILED, Record, record_key
 from foresight.evals.summary import summarise
 from foresight.evals.task import Task
 from foresight.inference.language_model import LanguageModel
-from foresight.runs import locked, read_json, write_atomic, write_json
+from foresight.runs import locked, write_atomic, write_json
 
 
 @dataclass
@@ -94,7 +93,7 @@ def run(
             _ask(task, model, batch, journal, timings, progress, on_progress)
         write_sorted(path, places)
         records = [one for one in read_records(path) if one.key in places]
-        write_json(out_dir / "summary.json", summarise(records).to_json())
+        write_json(out_dir / "summary.json", asdict(summarise(records)))
     return records
 
 
@@ -163,25 +162,16 @@ def _record(task: Task, model: str, attempt: Attempt, answer: Answer) -> Record:
 def _claim(task: Task, model: LanguageModel, out_dir: Path) -> None:
     """Write down whose records a directory holds, or refuse it."""
     path = out_dir / "task.json"
-    claim: dict[str, Any] = {
+    if not path.exists() and (out_dir / "records.jsonl").exists():
+        raise UserError(f"{out_dir}: records without a task.json; give another --out")
+    value = {
         "name": task.name,
         "sha256": task.hash,
         "model": model.name,
         "items": len(task.items),
         "protocol": task.protocol.settings(),
     }
-    if path.exists():
-        held = read_json(path)
-        for field, what in (("sha256", "task"), ("model", "model")):
-            if not isinstance(held, dict) or held.get(field) != claim[field]:
-                raise UserError(
-                    f"{out_dir}: holds records of another {what} (its {field} differs); give "
-                    f"another --out, or remove the directory"
-                )
-    elif (out_dir / "records.jsonl").exists():
-        raise UserError(f"{out_dir}: records without a task.json; give another --out")
-    else:
-        write_json(path, claim)
+    claim(path, value, {"sha256": "records of another task", "model": "records of another model"})
 
 
 def write_images(items: Sequence[Item], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What may be concluded from scores: intervals, paired tests, pass@k, agreement.
+"""What may be concluded from scores: intervals, paired tests, pass@k.
 
 Scores lie in [0, 1]. Every interval is at 95 %.
 """
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from foresight.evals.record import Record, cluster
 from foresight.forecast.coverage import wilson
 
 Floats = NDArray[np.float64]
-Z95 = 1.959963984540054
 POWER_Z = 0.8416212335729143
 """Normal quantile of 80 %."""
 EXACT_FLIPS = 12
@@ -45,16 +45,17 @@ def t_quantile(degrees: int, p: float = 0.975) -> float:
 
 
 def mean_estimate(
-    scores: Sequence[float], weights: Sequence[float], clusters: Sequence[Hashable]
+    scores: Sequence[float], weights: Sequence[float] | float, clusters: Sequence[Hashable]
 ) -> Estimate:
-    """Weighted mean of scores in [0, 1].
+    """Weighted mean of scores in [0, 1]; one weight is that of all.
 
     Independent equally weighted 0/1 scores: Wilson. Otherwise the standard error adds residuals up
     within clusters (Liang and Zeger 1986; Miller 2024), and the interval is Wilson's with the
     sample size that would give this error and Student's t of clusters - 1 (Dean and Pagano 2015):
     it stays inside [0, 1] and does not shrink to nothing when all scores are equal.
     """
-    values, share = np.asarray(scores, float), np.asarray(weights, float)
+    values = np.asarray(scores, float)
+    share = np.broadcast_to(np.asarray(weights, float), values.shape)
     n, groups = len(values), len(set(clusters))
     if n == 0 or share.sum() <= 0:
         raise ValueError("no scores with a weight")
@@ -70,6 +71,16 @@ def mean_estimate(
     effective = min(max(spread / se**2, 1.0), float(n)) if se > 1e-12 else float(groups)
     low, high = wilson(mean * effective, effective, t_quantile(groups - 1))
     return Estimate(mean, se, max(low, 0.0), min(high, 1.0), n, groups, "clustered")
+
+
+def mean_of(records: Sequence[Record]) -> Estimate:
+    """Weighted mean score of those records that have one, by cluster."""
+    scored = [one for one in records if one.score is not None]
+    return mean_estimate(
+        [one.score for one in scored if one.score is not None],
+        [one.weight for one in scored],
+        [cluster(one) for one in scored],
+    )
 
 
 def difference_estimate(
@@ -171,44 +182,3 @@ def pass_at_k(n: int, right: int, k: int) -> float:
     if n - right < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / at for at in range(n - right + 1, n + 1))
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How often a grader agrees with labels: share with its Wilson interval; Cohen's kappa with
-    its large-sample interval (Fleiss, Cohen and Everitt 1969), None where either side uses one
-    label only. `failed`: responses without a verdict, which are left out."""
-
-    n: int
-    failed: int
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    kappa: float | None
-    kappa_low: float | None
-    kappa_high: float | None
-
-
-def agreement(given: Sequence[float | None], labels: Sequence[float]) -> Agreement:
-    """Of verdicts' scores with labels; equal scores are the same category."""
-    pairs = [(one, label) for one, label in zip(given, labels, strict=True) if one is not None]
-    n, failed = len(pairs), len(labels) - len(pairs)
-    if n == 0:
-        return Agreement(0, failed, None, None, None, None, None, None)
-    names = sorted({value for pair in pairs for value in pair})
-    table = np.zeros((len(names), len(names)))
-    for one, label in pairs:
-        table[names.index(one), names.index(label)] += 1 / n
-    same = float(np.trace(table))
-    rows, columns = table.sum(1), table.sum(0)
-    chance = float(rows @ columns)
-    band = wilson(same * n, n)
-    if max(rows.max(), columns.max()) > 1 - 1e-12:
-        return Agreement(n, failed, same, *band, None, None, None)
-    kappa = (same - chance) / (1 - chance)
-    sums = rows[None, :] + columns[:, None]
-    diagonal = np.diag(table) * ((1 - chance) - np.diag(sums) * (1 - same)) ** 2
-    off = (table * sums**2).sum() - (np.diag(table) * np.diag(sums) ** 2).sum()
-    variance = diagonal.sum() + (1 - same) ** 2 * off - (same * chance - 2 * chance + same) ** 2
-    half = Z95 * math.sqrt(max(variance, 0.0) / n) / (1 - chance) ** 2
-    return Agreement(n, failed, same, *band, kappa, max(kappa - half, -1.0), min(kappa + half, 1.0))

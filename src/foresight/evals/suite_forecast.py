@@ -1,6 +1,7 @@
 """A suite's results along a ladder: counted, forecast, registered, and scored against the target.
 
-DIR/suites/<suite>/<run>.jsonl are the counts of one run, DIR/suites/<suite>/ladder.jsonl those that
+DIR/suites/<suite>/<run>.jsonl are the counts of one run (of the inverse suite beside its records,
+DIR/suites/inverse/<run>/), DIR/suites/<suite>/ladder.jsonl those that
 a forecast was made from, DIR/suites/<suite>/registry/ its registry (`forecast.capability_registry`)
 and DIR/suites/<suite>/capability.json what Figure 2 is drawn from; DIR/suites/inverse/trend.json is
 what Figure 3 is. The rungs' weights must have been kept.
@@ -13,7 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from foresight.errors import UserError
-from foresight.evals.suite import choose, count_passes
+from foresight.evals.picture_questions import accuracies, choice_task
+from foresight.evals.runner import run as put
 from foresight.forecast import Subject
 from foresight.forecast.capability_evidence import capability_evidence
 from foresight.forecast.capability_registry import (
@@ -23,19 +25,61 @@ from foresight.forecast.capability_registry import (
     register_capability,
 )
 from foresight.forecast.counts import ModelCounts
-from foresight.inference.language_model import LanguageModel
+from foresight.inference.language_model import (
+    Completion,
+    GenerateRequest,
+    LanguageModel,
+    Sampling,
+)
 from foresight.runs import Run, canonical_json, read_json, write_atomic, write_json
+from foresight.worlds.suite_problem import SuiteProblem
 from foresight.worlds.suites import suite
 
 SAMPLES, RUNG_SAMPLES = 32, 12
 """Of every problem by the target, and by every run of the ladder that is asked; half of the latter
 assign the buckets, the other half is shown."""
+MAX_TOKENS = 64
+"""Longer than any right answer of a suite."""
 
 Load = Callable[[Path], LanguageModel]
 
-
 INVERSE = "inverse"
 """The suite whose accuracy is watched for a fall; the others' pass rates are forecast."""
+
+
+def count_passes(
+    model: LanguageModel,
+    problems: Sequence[SuiteProblem],
+    samples: int,
+) -> dict[str, tuple[int, int]]:
+    """{problem: (passes, samples)} of so many samples at temperature 1, the model's own
+    distribution.
+
+    Samples that were never answered are left out of both. Raises UserError if a problem has none.
+    """
+    found: dict[int, tuple[int, int]] = {}
+
+    def judge(index: int, completions: tuple[Completion, ...]) -> None:
+        answered = [one for one in completions if one.finish not in ("failed", "cancelled")]
+        if not answered:
+            raise UserError(f"problem {problems[index].id}: not answered ({completions[0].error})")
+        passes = sum(problems[index].passes(one.text) for one in answered)
+        found[index] = (passes, len(answered))
+
+    requests = [
+        GenerateRequest(
+            problem.parts,
+            Sampling(
+                max_tokens=MAX_TOKENS,
+                stop=("\ndef ",) if problem.tests else ("\n",),
+                seed=at * samples,
+            ),
+            samples,
+        )
+        for at, problem in enumerate(problems)
+    ]
+    model.generate(requests, judge)
+    return {problem.id: found[index] for index, problem in enumerate(problems)}
 
 
 def counts_path(directory: Path, name: str, run: Run) -> Path:
@@ -126,21 +170,20 @@ def answers_of_run(directory: Path, run: Run, load: Load) -> Path:
     there yet. Raises UserError if the run has no result or no weights."""
     path = counts_path(directory, INVERSE, run)
     if not path.exists():
-        problems = suite(INVERSE)
-        right = choose(load(run.path), problems)
-        rows = []
-        for family in sorted({problem.family for problem in problems}):
-            own = [problem for problem in problems if problem.family == family]
-            rows.append(
-                {
-                    "run": run.path.name,
-                    "family": family,
-                    "compute_flops": float(run.result()["compute_flops"]),
-                    "right": sum(right[problem.id] for problem in own),
-                    "n": len(own),
-                    "chance": sum(1 / len(problem.choices) for problem in own) / len(own),
-                }
-            )
+        compute = float(run.result()["compute_flops"])
+        task = choice_task(INVERSE, suite(INVERSE))
+        records = put(task, load(run.path), path.with_suffix(""))
+        rows = [
+            {
+                "run": run.path.name,
+                "family": one.family,
+                "compute_flops": compute,
+                "right": round(one.accuracy * one.n),
+                "n": one.n,
+                "chance": one.chance,
+            }
+            for one in accuracies(task, records)[1:]
+        ]
         write_atomic(path, "".join(canonical_json(row) + "\n" for row in rows))
     return path
 

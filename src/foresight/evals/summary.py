@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from foresight.evals.calibration import Calibration, calibration_of
 from foresight.evals.record import UNSCORED, Reason, Record, cluster
-from foresight.evals.statistics import Estimate, mean_estimate, pass_at_k
+from foresight.evals.statistics import Estimate, mean_estimate, mean_of, pass_at_k
 
 PASS_AT = (1, 10, 100)
 
@@ -41,9 +40,6 @@ class Summary:
     normalised: dict[str, float] = field(default_factory=dict)
     categories: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def summarise(records: Sequence[Record]) -> Summary:
     """Raises ValueError if there are no records, or those of several tasks or models."""
@@ -61,7 +57,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         records=len(records),
         items=len({one.item for one in records}),
         samples=max(one.sample for one in records) + 1,
-        score=_mean(scored),
+        score=mean_of(scored) if scored else None,
         reasons={reason.value: reasons[reason] for reason in Reason if reasons[reason]},
         unscored=sum(one.reason in UNSCORED for one in records),
         invalid_format_rate=invalid / len(scored) if scored else None,
@@ -73,14 +69,6 @@ def summarise(records: Sequence[Record]) -> Summary:
         normalised=_normalised(scored),
         categories=_categories(scored),
     )
-
-
-def _mean(scored: Sequence[Record]) -> Estimate | None:
-    if not scored:
-        return None
-    scores = [one.score for one in scored if one.score is not None]
-    weights = [one.weight for one in scored]
-    return mean_estimate(scores, weights, [cluster(one) for one in scored])
 
 
 def _pass_at(scored: Sequence[Record]) -> dict[int, Estimate]:

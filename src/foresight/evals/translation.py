@@ -18,9 +18,9 @@ import yaml
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.interop.lines import read_lines
+from foresight.evals.files import lines_of, read_rows
 from foresight.evals.item import Item
-from foresight.evals.journal import Journal
+from foresight.evals.journal import Journal, claim
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import ChoiceLogprob
 from foresight.evals.task import Task
@@ -30,7 +30,7 @@ from foresight.inference.language_model import (
     LanguageModel,
     Sampling,
 )
-from foresight.runs import locked, read_json, write_atomic, write_json
+from foresight.runs import locked, write_atomic
 
 PROMPT = (
     "Translate the text from English to {language}. Keep numbers, formulas, code, names and words "
@@ -79,7 +79,8 @@ def translate(
     layout = _layout(task)
     texts = [one for one in dict.fromkeys(_texts(task, layout)) if re.search(r"[^\W\d_]", one)]
     with locked(out_dir):
-        _claim(task, language, out_dir)
+        value = {"task": task.name, "sha256": task.hash, "language": language}
+        claim(out_dir / "translation.json", value, dict.fromkeys(value, "another translation"))
         path, failed = out_dir / "translations.jsonl", dict[str, str]()
         with Journal(path) as journal:
             known = _given(path)
@@ -100,7 +101,7 @@ def _refuse_gaps(
     failed: Mapping[str, str], texts: int, source: LanguageModel | Path, missing: Path
 ) -> None:
     if failed:
-        write_atomic(missing, _lines({"text": one, "translation": ""} for one in failed))
+        write_atomic(missing, lines_of({"text": one, "translation": ""} for one in failed))
         named = "; ".join(f"{one[:60]!r} ({failed[one]})" for one in list(failed)[:NAMED])
         raise UserError(
             f"{len(failed)} of {texts} texts are not translated: {named}; all of them are in "
@@ -134,20 +135,9 @@ def _texts(task: Task, layout: Layout) -> Iterator[str]:
         yield from item.choices
 
 
-def _claim(task: Task, language: str, out_dir: Path) -> None:
-    """Write down what a directory translates, or refuse it."""
-    path = out_dir / "translation.json"
-    claim = {"task": task.name, "sha256": task.hash, "language": language}
-    if path.exists() and read_json(path) != claim:
-        raise UserError(
-            f"{out_dir}: holds a translation of another task or language; another --out"
-        )
-    write_json(path, claim)
-
-
 def _given(path: Path) -> dict[str, str]:
     given = {}
-    for where, row in read_lines(path):
+    for where, row in read_rows(path):
         for field in ("text", "translation"):
             if not isinstance(row.get(field), str):
                 raise UserError(f"{where}, field {field}: expected a text")
@@ -211,10 +201,6 @@ def _fault(text: str, translation: str) -> str:
     return f"{_SUBJECT} is not kept" if lost else ""
 
 
-def _lines(rows: Iterator[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
 def _write(
     task: Task, layout: Layout, language: str, known: Mapping[str, str], out_dir: Path
 ) -> None:
@@ -243,7 +229,7 @@ def _write(
     if task.few_shot:
         spec["few_shot"] = "few_shot.jsonl"
         shots = (row(one) for some in task.few_shot.values() for one in some)
-        write_atomic(out_dir / "few_shot.jsonl", _lines(shots))
-    write_atomic(out_dir / "items.jsonl", _lines(map(row, task.items)))
+        write_atomic(out_dir / "few_shot.jsonl", lines_of(shots))
+    write_atomic(out_dir / "items.jsonl", lines_of(map(row, task.items)))
     text = yaml.safe_dump(spec, allow_unicode=True, sort_keys=False)
     write_atomic(out_dir / "task.yaml", text)

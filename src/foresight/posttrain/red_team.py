@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from foresight.errors import UserError
 from foresight.evals.journal import Journal
-from foresight.evals.people.entry import Row, first_error, read_rows
+from foresight.evals.files import validated
+from foresight.evals.people.entry import Row, read_journal
 from foresight.inference.language_model import Finish, GenerateRequest, LanguageModel, Sampling
 from foresight.posttrain.chat import Conversation, Message, Role, chat_prompt
 from foresight.posttrain.conversations import ChatPrompt, Demonstration
@@ -125,7 +126,7 @@ def read_exercise(folder: Path) -> tuple[str, Settings, list[Entry]]:
         settings = Settings.model_validate(held["settings"])
     except (KeyError, TypeError, ValidationError) as error:
         raise UserError(f"{path}: not an exercise ({error!r:.200})") from None
-    lines = read_rows(folder / "entries.jsonl", Line)
+    lines = read_journal(folder / "entries.jsonl", Line)
     judged = {one.id: one for one in lines if one.kind == "judgement"}
     asked = [one for one in lines if one.kind == "answer"]
     return str(held["model"]), settings, [Entry(one, judged.get(one.id)) for one in asked]
@@ -219,13 +220,9 @@ class Exercise:
 
     def _write(self, kind: str, id: str, fields: Mapping[str, Any]) -> Line:
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        try:
-            line = Line.model_validate(
-                {"kind": kind, "id": id, "expert": self.expert, "at": at, **fields}
-            )
-            self._journal.append(line.to_line())
-        except ValidationError as error:
-            raise UserError(first_error(error)) from None
+        value = {"kind": kind, "id": id, "expert": self.expert, "at": at, **fields}
+        line = validated(Line, value, "what was said")
+        self._journal.append(line.to_line())
         return line
 
 

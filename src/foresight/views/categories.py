@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from foresight.evals.categories import Series
-from foresight.evals.statistics import Agreement, Estimate
+from foresight.evals.people.agreement import Beside
+from foresight.evals.statistics import Estimate
 from foresight.report.category_figure import category_order
 from foresight.views import _table
+from foresight.views.people import show_agreement
 
 
 def show_categories(
     console: Console,
     series: Sequence[Series],
-    agreements: Sequence[tuple[str, str, Agreement]],
+    agreements: Sequence[Beside],
     title: str,
 ) -> None:
     columns = ["category", *(part for one in series for part in (one.name, "95 %", "n"))]
@@ -29,15 +31,7 @@ def show_categories(
         notes += [f"{one.unscored} records without a score, left out"] * bool(one.unscored)
         if notes:
             console.print(f"  {one.name}: {'; '.join(notes)}", markup=False, highlight=False)
-    for first, second, found in agreements:
-        kappa = "" if found.kappa is None else (
-            f", Cohen's kappa {found.kappa:.2f} [{found.kappa_low:.2f}, {found.kappa_high:.2f}]"
-        )  # fmt: skip
-        console.print(
-            f"  {first} and {second}: graders agree on {found.accuracy:.3f} [{found.low:.3f}, "
-            f"{found.high:.3f}] of {found.n} responses{kappa}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+    show_agreement(console, agreements)
 
 
 def _cells(one: Estimate | None) -> tuple[str, str, str]:

@@ -13,8 +13,8 @@ from foresight.evals.exams.ladder import Mark
 from foresight.evals.exams.outcome import Outcome
 from foresight.evals.exams.published import SOURCE
 from foresight.evals.exams.result import Score, SectionResult, Standing
-from foresight.evals.statistics import Agreement
 from foresight.views import _table
+from foresight.views.people import show_grading
 
 
 def show_exams(console: Console, found: Sequence[Outcome], folder: Path) -> None:
@@ -34,6 +34,8 @@ def show_exams(console: Console, found: Sequence[Outcome], folder: Path) -> None
         _say(console, f"  {one.exam}: exam SHA-256 {one.exam_sha256}, method {one.method_sha256}")
         for line in (*_details(one), *one.notes):
             _say(console, f"  {one.exam}: {line}")
+        if one.grading and one.grading.graded:
+            show_grading(console, one.grading)
     means = [s.accuracy.mean for one in found for s in one.result.sections if s.accuracy]
     if len(found) > 1 and means:
         _say(console, f"mean accuracy over {len(means)} sections: {100 * fmean(means):.1f} %")
@@ -88,10 +90,6 @@ def _details(one: Outcome) -> list[str]:
             f"{clean.score:.4g}, of all points {full.share:.3f} and {clean.share:.3f}{change}; "
             f"{one.result.reported} is reported"
         )
-    if one.grading:
-        for what, some in (("people", one.grading.people), ("model and people", one.grading.model)):
-            if some.n:
-                lines.append(f"{what} give the same points to {_agreement(some)}")
     return lines
 
 
@@ -104,14 +102,6 @@ def _section(one: SectionResult) -> str:
         interval = f", 95 % {one.accuracy.low:.3f} to {one.accuracy.high:.3f}"
     bad = f", {one.bad_format} of bad format" if one.bad_format else ""
     return f"{text}, accuracy {one.accuracy.mean:.4f}{interval}{bad}"
-
-
-def _agreement(one: Agreement) -> str:
-    kappa = "" if one.kappa is None else f", kappa {one.kappa:.2f}"
-    return (
-        f"{100 * (one.accuracy or 0):.0f} % of {one.n} answers (95 % {100 * (one.low or 0):.0f} to "
-        f"{100 * (one.high or 0):.0f}){kappa}"
-    )
 
 
 def _ordinal(number: int) -> str:

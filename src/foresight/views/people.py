@@ -9,7 +9,7 @@ from rich.console import Console
 
 from foresight.evals.people.agreement import Beside, Coefficient
 from foresight.evals.people.bradley_terry import BradleyTerry
-from foresight.evals.people.grade import Grading
+from foresight.evals.people.grading import Grading
 from foresight.evals.people.preference import Preference
 from foresight.evals.statistics import Estimate
 from foresight.views import _table
@@ -94,16 +94,25 @@ def show_grading(console: Console, found: Grading) -> None:
     _table(console, "Scores by people", ["model", "score", "95 %", "answers"], rows)
     graders = ", ".join(f"{name} {n}" for name, n in found.graders.items())
     _say(console, [f"{found.graded} of {found.answers} answers graded: {graders}"])
-    sets = [*found.agreement, *([found.records] if found.records else [])]
-    if sets:
-        columns = ["", "answers", "weighted kappa, 95 %", "mean difference", "95 %"]
-        _table(console, "Agreement (quadratic weights)", columns, [_beside(one) for one in sets])
+    show_agreement(console, [*found.agreement, *([found.records] if found.records else [])])
 
 
-def _beside(one: Beside) -> list[str]:
-    mean = f"{one.difference.mean:+.3f}"
-    between = _between(one.difference.low, one.difference.high, "+.3f")
-    return [f"{one.first}, {one.second}", str(one.n), _coefficient(one.kappa), mean, between]
+def show_agreement(console: Console, found: Sequence[Beside]) -> None:
+    """How far graders agree, two at a time."""
+    rows = [
+        [
+            f"{one.first}, {one.second}",
+            str(one.n),
+            " ".join(_shares(one.same)[:2]).rstrip(),
+            _coefficient(one.kappa),
+            f"{one.difference.mean:+.3f}",
+            _between(one.difference.low, one.difference.high, "+.3f"),
+        ]
+        for one in found
+    ]
+    columns = ["", "answers", "same, 95 %", "weighted kappa, 95 %", "mean difference", "95 %"]
+    if rows:
+        _table(console, "Agreement (quadratic weights)", columns, rows)
 
 
 def _shares(one: Estimate) -> list[str]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foresight.evals.clean import degradation
-from foresight.evals.contamination.clean import clean_score
+from foresight.evals.contamination.clean import clean_score, degradation
 from foresight.evals.record import Reason, Record
 from foresight.evals.summary import summarise
 

@@ -82,7 +82,7 @@ def test_standard_input(folder: Path) -> None:
         if code == 0:
             assert json.loads(done.stdout)["tasks"]["exam"]["long"]["contaminated"] >= 8
         else:
-            assert "are of another corpus" in done.stderr
+            assert "findings of another corpus" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -191,8 +191,8 @@ def test_another_job_in_the_directory_is_refused(tmp_path: Path) -> None:
     units, out = units_of([str(path)], "text", None), tmp_path / "out"
     scan(PLAN, units, out)
     for plan, message in (
-        (replace(PLAN, settings=Settings(seed=1)), "found with other settings"),
-        (replace(PLAN, questions=QUESTIONS[1:]), "are of other questions"),
+        (replace(PLAN, settings=Settings(seed=1)), "findings with other settings"),
+        (replace(PLAN, questions=QUESTIONS[1:]), "findings of other questions"),
     ):
         with pytest.raises(UserError, match=message):
             scan(plan, units, out)

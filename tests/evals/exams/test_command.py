@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from foresight.evals.people.desk import Sharing
+from foresight.evals.people.grading import Answers, GradeDesk
+from foresight.evals.people.rubrics import read_rubrics
 from tests.command import typed
 from tests.evals.exams.folders import write_exam
 from tests.evals.models import Written
@@ -42,24 +45,25 @@ HOLDOUT = ("--half", "holdout")
 def test_an_exam_is_taken_graded_and_scored(folder: Path, tmp_path: Path) -> None:
     first = run("m", folder, *HOLDOUT)
     assert first["result"]["full"] is None and first["awaiting"] == 4
-    here = tmp_path / "runs/exams/m/numbers/holdout"
-    waiting = [json.loads(line) for line in (here / "awaiting.jsonl").open()]
-    grades = tmp_path / "grades.jsonl"
-    grades.write_text("".join(
-        json.dumps({"key": one["key"], "grader": grader, "points": 2}) + "\n"
-        for one in waiting for grader in ("ann", "bob")
-    ))  # fmt: skip
+    section = tmp_path / "runs/exams/m/numbers/holdout/frq"
+    answers = Answers.read(section)
+    with GradeDesk(answers, read_rubrics(str(folder)), Sharing(("ann", "bob"), 1.0)) as desk:
+        for name in ("ann", "bob"):
+            while (shown := desk.card(name)["card"]) is not None:
+                points = {one["name"]: one["points"] - 0.5 for one in shown["criteria"]}
+                desk.enter(name, {"id": shown["id"], "action": "grade", "criteria": points})
+    grades = section / "grades.jsonl"
     second = run("m", folder, *HOLDOUT, "--grades", grades)
     # 1.2 * 6 of 10 letters and 8 of 12 points are 15.2: a 3.
     assert second["result"]["full"]["score"] == 3 and second["awaiting"] == 0
     assert second["result"]["full"]["percentiles"][0]["lower"] == 45
-    assert second["grading"]["people"]["n"] == 4 and second["grading"]["people"]["accuracy"] == 1
+    (agreed,) = second["grading"]["agreement"]
+    assert agreed["n"] == 4 and agreed["same"]["mean"] == 1
     assert second["run"]["number"] == 1, "grading is no second run"
-    assert (here / "awaiting.jsonl").read_text() == ""
     shown = typed("exam", "m", folder, *HOLDOUT, "--grades", grades).stdout
     for words in (
         "Numbers 2021", "45-66 (95 %:", "takers of the form, 2021-05", "5 (85-100)", "arXiv:2303",
-        "section frq (free_response", "people give the same points to 100 % of 4 answers",
+        "section frq (free_response", "4 of 4 answers graded: ann 4, bob 4", "ann, bob",
     ):  # fmt: skip
         assert words in shown, words
 

@@ -38,12 +38,12 @@ def test_two_distributions_of_the_amc(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["5,86,101,all,2022,AP"], "line 2, field upper: 101 is no percentile"),
-        (["5,-1,100,all,2022,AP"], "line 2, field lower: -1 is no percentile"),
+        (["5,86,101,all,2022,AP"], "line 2, field upper: .*less than or equal to 100, got '101'"),
+        (["5,-1,100,all,2022,AP"], "line 2, field lower: .*greater than or equal to 0, got '-1'"),
         (["5,90,80,all,2022,AP"], "line 2: lower 90 is above upper 80"),
-        (["5,86,100,,2022,AP"], "line 2, field population: empty"),
-        (["5,86,100,all,,AP"], "line 2, field date: empty"),
-        (["5,86,100,all,2022,"], "line 2, field source: empty"),
+        (["5,86,100,,2022,AP"], "line 2, field population: String should have at least 1"),
+        (["5,86,100,all,,AP"], "line 2, field date: String should have at least 1"),
+        (["5,86,100,all,2022,"], "line 2, field source: String should have at least 1"),
         (["5,86,100,all,2022,AP", "4,66,86,all,2022,AP"], "line 3, field score: 4 after 5"),
         (["4,66,86,all,2022,AP", "5,60,100,all,2022,AP"], "line 3: percentiles fall"),
         ([], "line 1: no rows"),

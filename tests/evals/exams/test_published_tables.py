@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foresight.evals.clean import degradation, lower
+from foresight.evals.contamination.clean import degradation, lower
 from foresight.evals.exams.published import published
 from foresight.evals.exams.scoring import Essay, Linear, Part
 from foresight.evals.statistics import mean_estimate

@@ -221,3 +221,16 @@ def test_answers_in_brackets(
     assert verdict.reason == (Reason.INVALID_FORMAT if right is None else Reason.OK)
     assert verdict.score == (right or 0.0)
     assert task.protocol.temperature == (0.3 if kind == "choices" else 0.6)
+
+
+def test_sections_without_pictures_are_answered_once_for_both_arms(
+    exam: Exam, tmp_path: Path
+) -> None:
+    first, second = (Written(lambda prompt, request: "A") for _ in range(2))
+    seen = take(exam, tmp_path / "holdout", first)
+    arm = Arm("holdout", images=False)
+    blind = take(exam, tmp_path / arm.name, second, arm)
+    assert blind.records["frq"] == seen.records["frq"] and len(seen.records["frq"]) == 4
+    assert first.asked - second.asked == 4, "the letters are asked again: one has a picture"
+    other = take(exam, tmp_path / "other" / arm.name, Written(name="other"), arm)
+    assert {one.model for one in other.records["frq"]} == {"other"}

@@ -185,7 +185,7 @@ def test_renamed_samples(tmp_path: Path, shared_data: Path) -> None:
     registry.samples("sums/samples.jsonl", [{"joke": "Knock knock."}])
     read = read_eval(tmp_path, "sums")
     assert read.items[0].text == "Knock knock." and read.items[0].target == ()
-    assert read.template is not None and read.template.match == "exact"
+    assert read.template is not None and read.template.match_fn == "exact"
 
 
 @pytest.mark.parametrize(

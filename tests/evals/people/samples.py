@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foresight.evals.people.collection import Asking, Collection, collect
+from foresight.evals.people.collection import Collection, collect
+from foresight.evals.people.grades import People
 from foresight.evals.people.prompts import Filters
 from foresight.evals.people.vote import Vote
+from foresight.evals.protocols import FreeResponse
 from foresight.evals.reading import read_items
 from foresight.evals.record import Record
 from tests.evals.models import Written, unit
@@ -48,8 +50,9 @@ def collected(
     folder.mkdir(parents=True, exist_ok=True)
     items = read_items(prompts(folder, n))
     out = folder / "blind"
-    filters, asking = Filters(max_copies=n), Asking(temperature=0.0)
-    return collect(items, [writer(name) for name in models], out, filters, asking, lambda _: None)
+    filters, protocol = Filters(max_copies=n), FreeResponse(temperature=0.0, grader=People())
+    writers = [writer(name) for name in models]
+    return collect(items, writers, out, filters, protocol, 0, lambda _: None)
 
 
 def vote(key: str, action: str, judge: str = "ann", sides: tuple[str, str] = ("a", "b")) -> Vote:

@@ -88,3 +88,29 @@ def test_units_of_one_prompt_are_not_independent() -> None:
     assert together.same.se is not None and apart.same.se is not None
     assert together.same.se > 1.5 * apart.same.se
     assert agreed([[1.0], [0.0]], "ab") is None
+
+
+def test_kappa_of_two_labels_is_cohens() -> None:
+    # 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: po .7, pe .5 (Cohen's textbook example).
+    given_, labels = [1.0] * 25 + [0.0] * 25, [1.0] * 20 + [0.0] * 5 + [1.0] * 10 + [0.0] * 15
+    found = beside(("judge", "people"), given_, labels, range(50))
+    assert (found.n, found.same.mean) == (50, pytest.approx(0.7))
+    assert found.kappa.value == pytest.approx(0.4) and found.same.method == "wilson"
+
+
+def test_kappas_interval_covers() -> None:
+    random, hits = np.random.default_rng(6), 0
+    table = np.array([[0.35, 0.1, 0.02], [0.08, 0.2, 0.05], [0.03, 0.05, 0.12]])
+    distance = np.subtract.outer(range(3), range(3)) ** 2
+    truth = 1 - (table * distance).sum() / (np.outer(table.sum(1), table.sum(0)) * distance).sum()
+    for _ in range(300):
+        cells = random.choice(9, 200, p=table.ravel())
+        found = weighted_kappa(list(cells // 3 / 2.0), list(cells % 3 / 2.0), range(200))
+        assert found.low is not None and found.high is not None
+        hits += found.low <= truth <= found.high
+    assert hits / 300 == pytest.approx(0.95, abs=0.03)
+
+
+def test_kappa_is_none_where_one_label_is_all_there_is() -> None:
+    found = beside(("a", "b"), [1.0, 1.0], [1.0, 1.0], range(2))
+    assert found.same.mean == 1.0 and found.kappa.value is None

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from foresight.errors import UserError
-from foresight.evals.people.collection import Asking, Collection, collect
+from foresight.evals.layout import Layout
+from foresight.evals.people.collection import Collection, collect
+from foresight.evals.people.grades import People
 from foresight.evals.people.prompts import Filters
+from foresight.evals.protocols import FreeResponse
 from foresight.evals.reading import read_items
 from tests.evals.models import Written
 from tests.evals.people.samples import collected, prompts
 
 
 def put(folder: Path, *models: Written, seed: int = 0, layout: str = "{question}") -> Collection:
-    asking = Asking.model_validate({"seed": seed, "layout": {"question": layout}})
+    protocol = FreeResponse(layout=Layout(question=layout), grader=People())
     items = read_items(folder / "prompts.jsonl")
-    return collect(items, models, folder / "blind", Filters(), asking, lambda _: None)
+    return collect(items, models, folder / "blind", Filters(), protocol, seed, lambda _: None)
 
 
 def test_every_two_models_make_a_pair_on_every_prompt(tmp_path: Path) -> None:
@@ -39,8 +42,8 @@ def test_interrupted_and_taken_up_it_is_the_same(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         put(tmp_path, Written(answered, name="m"), Written(answered, name="n", stop_after=2))
-    with (tmp_path / "blind" / "answers.jsonl").open("a") as stream:
-        stream.write('{"prompt": "p3", "mod')
+    with (tmp_path / "blind" / "answers" / "n" / "records.jsonl").open("a") as stream:
+        stream.write('{"key": "0123", "mod')
     again, fresh = Written(answered, name="m"), Written(answered, name="n")
     found = put(tmp_path, again, fresh)
     assert (again.asked, fresh.asked) == (0, 4)
@@ -59,7 +62,7 @@ def test_seeds_differ_by_prompt_and_model_and_stay(tmp_path: Path) -> None:
     assert models[0].requests[1].prompt[0].text.endswith("others?\nA:")
     other = Written(name="m")
     collect(read_items(tmp_path / "prompts.jsonl"), [other], tmp_path / "again", Filters(),
-            Asking(seed=1), lambda _: None)  # fmt: skip
+            FreeResponse(grader=People()), 1, lambda _: None)  # fmt: skip
     assert not {request.sampling.seed for request in other.requests} & set(seeds)
 
 
@@ -68,19 +71,19 @@ def test_failed_answers_make_no_pair_and_are_asked_again(tmp_path: Path) -> None
     failing = Written(name="n", finish="failed")
     assert put(tmp_path, Written(lambda *_: "x", name="m"), failing).pairs() == []
     found = put(tmp_path, Written(lambda *_: "y", name="n"))
-    assert [pair.second.text for pair in found.pairs()] == ["y", "y"]
+    assert [pair.second.output for pair in found.pairs()] == ["y", "y"]
 
 
 def test_half_a_character_does_not_stop_the_collection(tmp_path: Path) -> None:
     prompts(tmp_path, 1)
     found = put(tmp_path, Written(lambda *_: "so \ud83d", name="m"))
-    assert [one.text for one in found.answers] == ["so ?"]
+    assert [one.output for one in found.answers] == ["so ?"]
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     prompts(tmp_path, 2)
     put(tmp_path, Written(name="m"))
-    with pytest.raises(UserError, match="a collection whose asking differ"):
+    with pytest.raises(UserError, match=r"another collection \(its asking differs\)"):
         put(tmp_path, Written(name="m"), seed=2)
     with pytest.raises(UserError, match="two models have one name"):
         put(tmp_path, Written(name="m"), Written(name="m"))
@@ -89,7 +92,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         put(tmp_path, Written(name="m"))
     with pytest.raises(UserError, match="no collection"):
         Collection.read(tmp_path)
-    answers = tmp_path / "blind" / "answers.jsonl"
-    answers.write_text(answers.read_text() + '{"prompt": "p0", "model": 7}\n')
-    with pytest.raises(UserError, match=r"answers.jsonl, line 3, field model: Input should be"):
+    answers = tmp_path / "blind" / "answers" / "m" / "records.jsonl"
+    answers.write_text(answers.read_text() + '{"item": "p0", "model": 7}\n')
+    with pytest.raises(UserError, match=r"records.jsonl, line 3: not a record"):
         Collection.read(tmp_path / "blind")

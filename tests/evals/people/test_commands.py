@@ -126,11 +126,14 @@ def test_mistakes_are_one_message(tmp_path: Path) -> None:
     run("prefer", "collect", path, "--model", "m", "--max-copies", 4, "--out", "one")
     (tmp_path / "wrong.jsonl").write_text('{"prompt": "Why?"}\n')
     for words, message in [
-        (("prefer", "collect", "none.jsonl", *two, "--out", "x"), "none.jsonl: no such file"),
+        (
+            ("prefer", "collect", "none.jsonl", *two, "--out", "x"),
+            "none.jsonl: cannot be read",
+        ),
         (("prefer", "collect", "wrong.jsonl", *two, "--out", "x"), "line 1, field prompt: unknown"),
         (("prefer", "collect", path, "--model", "m", "--model", "m", "--out", "x"), "one name"),
         (("prefer", "collect", path, *two, "--out", "x", "--layout", "Q"), "layout 'Q'"),
-        (("prefer", "collect", path, *two, "--out", "blind", "--seed", 3), "whose asking differ"),
+        (("prefer", "collect", path, *two, "--out", "blind", "--seed", 3), "its asking differs"),
         (("prefer", "judge", "runs"), "runs: no collection"),
         (("prefer", "judge", "one"), "one: no two models' answers to judge"),
         (("prefer", "judge", "blind", "--judge", "a/b"), "name 'a/b'"),
@@ -154,4 +157,4 @@ def test_an_interruption_is_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = prompts(tmp_path, 4)
     done = typed("prefer", "collect", path, "--model", "m", "--out", "blind", "--max-copies", 4)
     assert done.returncode == 130 and "call again to go on" in done.stderr
-    assert (tmp_path / "blind" / "answers.jsonl").read_text().count("\n") == 2
+    assert (tmp_path / "blind" / "answers" / "m" / "records.jsonl").read_text().count("\n") == 2

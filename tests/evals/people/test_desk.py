@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from foresight.errors import UserError
 from foresight.evals.people.collection import Collection
 from foresight.evals.people.desk import Sharing
-from foresight.evals.people.entry import read_rows, standing
+from foresight.evals.people.entry import read_journal, standing
 from foresight.evals.people.vote import Vote, VoteDesk
 from tests.evals.people.samples import collected, vote
 
@@ -38,7 +38,7 @@ def test_each_pair_goes_to_one_and_the_overlap_to_two(collection: Collection) ->
             for person in JUDGES:
                 if desk.card(person)["card"]:
                     judge(desk, person, "left")
-    votes = read_rows(collection.votes, Vote)
+    votes = read_journal(collection.votes, Vote)
     drawn = Sharing(JUDGES, 0.4)
     twice = {pair.key for pair in collection.pairs() if drawn.drawn(pair.key, "twice") < 0.4}
     assert 0 < len(twice) < 10
@@ -72,7 +72,7 @@ def test_many_at_once_lose_nothing(collection: Collection) -> None:
         for thread in threads:
             thread.join()
         assert all(desk.card(person)["left"] == 0 for person in people)
-    votes = Counter(one.key for one in read_rows(collection.votes, Vote))
+    votes = Counter(one.key for one in read_journal(collection.votes, Vote))
     assert len(votes) == 10 and min(votes.values()) >= 2
 
 
@@ -92,7 +92,7 @@ def test_what_was_said_is_there_after_a_restart(collection: Collection) -> None:
         assert desk.undo("ann", 1) == back, "asked twice, undone once"
         judge(desk, "ann", "tie")
         assert desk.undo("ben", 0)["done"] == 0
-    actions = [one.action for one in read_rows(collection.votes, Vote)]
+    actions = [one.action for one in read_journal(collection.votes, Vote)]
     assert actions == ["left", "undo", "tie"]
 
 
@@ -100,7 +100,7 @@ def test_a_vote_is_on_disk_before_it_is_answered(collection: Collection) -> None
     with VoteDesk(collection, Sharing(JUDGES)) as desk:
         for done in range(1, 4):
             judge(desk, "ann", "left")
-            assert len(read_rows(collection.votes, Vote)) == done
+            assert len(read_journal(collection.votes, Vote)) == done
 
 
 def test_said_twice_it_counts_once_and_contradictions_are_told(collection: Collection) -> None:
@@ -109,7 +109,7 @@ def test_said_twice_it_counts_once_and_contradictions_are_told(collection: Colle
         assert desk.enter("ann", said) == desk.enter("ann", said)
         with pytest.raises(UserError, match="another window"):
             desk.enter("ann", said | {"action": "right"})
-    assert len(read_rows(collection.votes, Vote)) == 1
+    assert len(read_journal(collection.votes, Vote)) == 1
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def leaks(shown: list[str], names: tuple[str, ...], fields: set[str]) -> list[st
 
 def test_cards_do_not_tell_the_model(tmp_path: Path) -> None:
     collection = collected(tmp_path, 200)
-    first = {pair.prompt.text: pair.first.text for pair in collection.pairs()}
+    first = {pair.prompt.text: pair.first.output for pair in collection.pairs()}
     shown: list[str] = []
     lefts: dict[str, dict[str, bool]] = {person: {} for person in JUDGES}
     with VoteDesk(collection, Sharing(JUDGES, 1.0)) as desk:

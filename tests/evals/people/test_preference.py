@@ -79,11 +79,11 @@ def test_equal_answers_are_ties_that_nobody_is_asked_about(tmp_path: Path) -> No
     from foresight.evals.people.vote import VoteDesk
 
     collection = collected(tmp_path, 6)
-    path = collection.folder / "answers.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in rows:
-        row["text"] = "the same" if row["prompt"] in ("p1", "p2") else row["text"]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for path in (collection.folder / "answers").glob("*/records.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            row["output"] = "the same" if row["item"] in ("p1", "p2") else row["output"]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     collection = Collection.read(collection.folder)
     with VoteDesk(collection, Sharing(("ann",))) as desk:
         assert desk.card("ann")["left"] == 4
@@ -134,9 +134,9 @@ def test_reward_pairs(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     pairs = collection.pairs()
     assert [row["judges"] for row in rows] == [1, 1, 2]
-    assert rows[0]["chosen"] == [{"role": "assistant", "content": pairs[0].first.text}]
-    assert rows[0]["rejected"] == [{"role": "assistant", "content": pairs[0].second.text}]
-    assert rows[1]["chosen"][0]["content"] == pairs[1].second.text
+    assert rows[0]["chosen"] == [{"role": "assistant", "content": pairs[0].first.output}]
+    assert rows[0]["rejected"] == [{"role": "assistant", "content": pairs[0].second.output}]
+    assert rows[1]["chosen"][0]["content"] == pairs[1].second.output
     assert rows[1]["prompt"] == [{"role": "user", "content": pairs[1].prompt.text}]
     [message] = rows[0]["prompt"]
     assert [part["type"] for part in message["content"]] == ["text", "image_url"]
@@ -151,5 +151,5 @@ def test_nothing_to_say_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which is no pair of answers"):
         preference(collection)
     collection.votes.write_text('{"key": "x", "action": "left"}\n')
-    with pytest.raises(UserError, match=r"votes.jsonl, line 1, field at: Field required"):
+    with pytest.raises(UserError, match=r"votes.jsonl, line 1, field at: missing"):
         preference(collection)

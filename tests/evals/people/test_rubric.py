@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foresight.errors import UserError
-from foresight.evals.people.rubric import Rubric, read_rubrics
+from foresight.evals.people.rubrics import Rubric, read_rubrics
 
 CRITERIA = [
     {"name": "thesis", "points": 1, "text": "States one."},
@@ -57,10 +57,10 @@ def test_items_have_their_own(tmp_path: Path) -> None:
         ("max: 6\ncriteria: [{name: a, points: 2}, {name: b}]", "add up to 3, max is 6"),
         ("[{name: a}, {name: a}]", "criterion 'a' occurs twice"),
         ("[{name: a, points: -1}]", r"field criteria.0.points: Input should be greater than 0"),
-        ("[{points: 1}]", r"field criteria.0.name: Field required"),
-        ("[{name: a, weight: 2}]", r"field criteria.0.weight: Extra inputs"),
+        ("[{points: 1}]", r"field criteria.0.name: missing"),
+        ("[{name: a, weight: 2}]", r"field criteria.0.weight: unknown"),
         ("max: many", "field max: Input should be a valid number"),
-        ("criteria: [{name: a}]", "field max: Field required"),
+        ("criteria: [{name: a}]", "field max: missing"),
         ("[]", "field"),
         ("just words", "field"),
         ("a: [", "not valid YAML"),

@@ -66,26 +66,9 @@ def test_within_limits_all_is_well(sandbox: Sandbox) -> None:
     assert outcome.status == "passed" and outcome.stdout == "x" * 900 + "\n"
 
 
-def test_stdin_and_files(sandbox: Sandbox) -> None:
-    program = Program(
-        "import helper\nprint(helper.x, input(), open('data/a.txt').read())\n"
-        "try: input()\nexcept EOFError: print('end')",
-        stdin="één\n",
-        files={"helper.py": "x = 3", "data/a.txt": "ü"},
-    )
-    assert sandbox.run([program])[0].stdout == "3 één ü\nend\n"
-
-
-@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", ""])
-def test_files_stay_in_their_folder(name: str) -> None:
-    with pytest.raises(UserError, match="relative path"):
-        Program("", files={name: ""})
-
-
-def test_files_that_do_not_fit_are_no_verdict(sandbox: Sandbox) -> None:
-    program = Program("print(1)", files={"x": "x" * 10**6}, limits=SHORT)
-    outcome = sandbox.run([program])[0]
-    assert outcome.status == "sandbox_failed" and outcome.stdout == "" and outcome.stderr
+def test_stdin_is_empty(sandbox: Sandbox) -> None:
+    program = Program("try: input()\nexcept EOFError: print('end')")
+    assert sandbox.run([program])[0].stdout == "end\n"
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from foresight.evals.clean import degradation, lower
 from foresight.evals.record import Record, cluster
 from foresight.evals.statistics import Estimate, difference_estimate, t_quantile
 from foresight.evals.summary import summarise
+
+
+def degradation(overall: float, clean: float) -> float | None:
+    """(clean - overall) / overall: the change that the contaminated questions hide, negative where
+    they helped. So is "Degradation" in Table 10 of the GPT-4 report computed, whatever its caption
+    says. None where the overall score is 0."""
+    return (clean - overall) / overall if overall else None
+
+
+def lower(overall: float, clean: float | None) -> float:
+    """The score that is reported: the lower of the two (GPT-4 report, appendix C). `clean` None:
+    no question is left, or none was contaminated."""
+    return overall if clean is None else min(overall, clean)
 
 
 @dataclass(frozen=True)
@@ -32,9 +43,6 @@ class CleanScore:
     degradation: float | None
     low: float | None
     high: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def clean_score(records: Sequence[Record], contaminated: Collection[str]) -> CleanScore | None:

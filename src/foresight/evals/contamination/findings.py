@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from foresight.evals.contamination.corpora import Unit
 from foresight.evals.contamination.questions import Plan, Question, normalised
 from foresight.evals.contamination.scanner import Found, scanner_of
+from foresight.evals.files import lines_of
 from foresight.forecast.coverage import wilson
 from foresight.runs import write_atomic, write_json
 
@@ -217,8 +217,7 @@ class Findings:
 
     def write(self, out_dir: Path) -> None:
         """`contamination.json` and `evidence.jsonl`, the same bytes however the job was run."""
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in self.evidence())
-        write_atomic(out_dir / "evidence.jsonl", "".join(lines))
+        write_atomic(out_dir / "evidence.jsonl", lines_of(self.evidence()))
         write_json(out_dir / "contamination.json", self.to_json())
 
 

@@ -20,8 +20,8 @@ from foresight.errors import UserError
 from foresight.evals.contamination.corpora import STDIN, Unit
 from foresight.evals.contamination.questions import Plan
 from foresight.evals.contamination.scanner import Found, scan_unit
-from foresight.evals.journal import Journal
-from foresight.runs import locked, read_json, read_jsonl, sha256_json, write_json
+from foresight.evals.journal import Journal, claim
+from foresight.runs import locked, read_jsonl, sha256_json
 
 OnUnit = Callable[[Unit], None]
 _PR_SET_PDEATHSIG = 1
@@ -66,27 +66,19 @@ def scan(
 
 def _claim(plan: Plan, units: Sequence[Unit], out_dir: Path) -> None:
     """Write down whose findings a directory holds, or refuse it."""
-    path = out_dir / "job.json"
-    claim = {
+    value = {
         "settings": asdict(plan.settings),
         "questions": plan.sha256,
         "units": sha256_json([asdict(unit) for unit in units]),
         "files": {name: _identity(name) for unit in units for name in unit.files},
     }
-    if not path.exists():
-        write_json(path, claim)
-        return
-    held = read_json(path)
-    for field, what in (
-        ("settings", "were found with other settings"),
-        ("questions", "are of other questions"),
-        ("files", "are of another corpus, or a file of it has changed since"),
-        ("units", "are of another corpus"),
-    ):
-        if not isinstance(held, dict) or held.get(field) != claim[field]:
-            raise UserError(
-                f"{out_dir}: its findings {what}; give another --out, or remove the directory"
-            )
+    kept = {
+        "settings": "findings with other settings",
+        "questions": "findings of other questions",
+        "files": "findings of another corpus, or a file of it has changed since",
+        "units": "findings of another corpus",
+    }
+    claim(out_dir / "job.json", value, kept)
 
 
 def _identity(name: str) -> list[int]:

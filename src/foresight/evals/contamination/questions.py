@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from foresight.errors import UserError
 from foresight.evals.contamination.normalise import squeezed, without_zero
@@ -115,8 +114,8 @@ def read_questions(sources: Iterable[str]) -> tuple[Question, ...]:
 
 def _read(source: str) -> Iterator[Question]:
     # Imported here: processes that scan need questions, but no graders and what they stand on.
+    from foresight.evals.files import read_rows
     from foresight.evals.reading import read_task
-    from foresight.evals.suites.files import rows_of
 
     path = Path(source)
     if path.suffix != ".jsonl":
@@ -124,15 +123,7 @@ def _read(source: str) -> Iterator[Question]:
         for item in task.items:
             yield Question(task.name, item.id, item.text)
         return
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    for where, row in rows_of(source, text, "id", "text"):
-        yield Question(path.stem, str(row["id"]), _text(where, row["text"]))
-
-
-def _text(where: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"{where}, field text: {value!r}; expected a text")
-    return value
+    for where, row in read_rows(path, "id", "text"):
+        if not isinstance(row["text"], str):
+            raise UserError(f"{where}, field text: {row['text']!r}; expected a text")
+        yield Question(path.stem, str(row["id"]), row["text"])

@@ -12,7 +12,6 @@ import ast
 import csv
 import hashlib
 import io
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ import yaml
 from foresight.errors import UserError
 from foresight.evals.exams.exam import HALVES
 from foresight.evals.exams.reading import read_exam
+from foresight.evals.files import lines_of, read_files, rows_of
 from foresight.evals.layout import LETTERS
-from foresight.evals.suites.files import read_files, rows_of
 from foresight.evals.suites.multiple_choice import agieval_question
 from foresight.runs import write_atomic
 
@@ -79,7 +78,7 @@ def import_agieval(path: Path, to: Path) -> list[Imported]:
 def _write(
     exam: str, parts: Mapping[str, str], examples: Mapping[str, Any], path: Path, folder: Path
 ) -> Imported:
-    files: dict[tuple[str, str], list[str]] = defaultdict(list)
+    files: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     formats: dict[str, str] = {}
     seen: set[str] = set()
     left_out = 0
@@ -97,9 +96,9 @@ def _write(
             half = "holdout"
             if EXAMPLE in id_ or _first_half(question.get("group") or content):
                 half = "development"
-            files[half, section].append(json.dumps(question, ensure_ascii=False) + "\n")
-    for (half, section), lines in files.items():
-        write_atomic(folder / half / f"{section}.jsonl", "".join(lines))
+            files[half, section].append(question)
+    for (half, section), questions in files.items():
+        write_atomic(folder / half / f"{section}.jsonl", lines_of(questions))
     write_atomic(folder / "exam.yaml", _yaml(exam, formats))
     read_exam(folder)
     counts = {half: sum(len(s) for (h, _), s in files.items() if h == half) for half in HALVES}

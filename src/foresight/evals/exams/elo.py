@@ -15,11 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 Floats = NDArray[np.float64]
-STILL = 1e-6
-"""An update that moves the rating by less ends them."""
-UPDATES = 1_000_000
 
 
 def expected_solved(rating: float, problems: Sequence[float]) -> float:
@@ -31,21 +29,14 @@ def expected_solved(rating: float, problems: Sequence[float]) -> float:
 
 def equilibrium(problems: Sequence[float], solved: int, lowest: float, highest: float) -> float:
     """The rating that Elo updates R += K (solved - expected(R)) do not change any more, inside
-    [lowest, highest]. Where nothing or everything is solved they end at a bound.
+    [lowest, highest]. Where nothing or everything is solved they end at a bound."""
 
-    K is the largest for which updates cannot overshoot: the slope of `expected` is at most
-    n ln(10) / 1600.
-    """
-    if not 0 < solved < len(problems):
-        return lowest if solved == 0 else highest
-    k = 1600.0 / (len(problems) * np.log(10))
-    rating = float(np.mean(problems))
-    for _ in range(UPDATES):
-        change = k * (solved - expected_solved(rating, problems))
-        rating += change
-        if abs(change) < STILL or not lowest < rating < highest:
-            break
-    return float(np.clip(rating, lowest, highest))
+    def change(rating: float) -> float:
+        return solved - expected_solved(rating, problems)
+
+    if change(lowest) <= 0:
+        return lowest
+    return highest if change(highest) >= 0 else float(brentq(change, lowest, highest))
 
 
 def contest_rating(

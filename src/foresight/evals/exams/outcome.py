@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +9,16 @@ from typing import Any
 
 from foresight.errors import UserError
 from foresight.evals.exams.exam import Exam
-from foresight.evals.exams.grades import Graded, Grades, awaited, graded
 from foresight.evals.exams.holdout import HoldoutRun
 from foresight.evals.exams.published import SOURCE, Published, published
 from foresight.evals.exams.result import ExamResult, exam_result
 from foresight.evals.exams.scoring import Raw
 from foresight.evals.exams.sitting import Arm, Watch, sit
+from foresight.evals.files import read_text
+from foresight.evals.people.grades import Grades, graded
+from foresight.evals.people.grading import Grading, grading
 from foresight.inference.language_model import LanguageModel
-from foresight.runs import read_json, write_atomic, write_json
+from foresight.runs import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,14 @@ class Outcome:
     choices: str
     result: ExamResult
     run: HoldoutRun | None
-    grading: Graded | None
+    grading: Grading | None
     awaiting: int
     published: Published | None
     other_arm: float | None
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        if self.grading:
-            value["grading"] = {
-                "people": asdict(self.grading.people), "model": asdict(self.grading.model),
-            }  # fmt: skip
-        return value | {"published_source": SOURCE if self.published else None}
+        return asdict(self) | {"published_source": SOURCE if self.published else None}
 
 
 def take(
@@ -60,22 +56,16 @@ def take(
     contaminated: Collection[str] | None = None,
     grades: Grades | None = None,
 ) -> Outcome:
-    """Put an exam to a model below `out_dir`, which gets for each arm the sections' records,
-    `result.json`, and `awaiting.jsonl` if answers wait for people.
+    """Put an exam to a model below `out_dir`, which gets for each arm the sections' records and
+    `result.json`.
 
     `ledger`: of holdout runs, default `holdout.jsonl` of the exam's folder. `contaminated`: ids of
     questions that are in the training data. Raises UserError.
     """
     here = out_dir / arm.name
     sat = sit(exam, arm, model, here, ledger or exam.folder / "holdout.jsonl", watch)
-    records = [one for some in sat.records.values() for one in some]
-    waiting = awaited(records, exam.questions, grades or {})
-    lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in waiting)
-    if waiting or (here / "awaiting.jsonl").exists():
-        write_atomic(here / "awaiting.jsonl", lines)
-    grading = graded(records, exam.questions, grades) if grades is not None else None
-    marked = {one.key: one for one in grading.records} if grading else {}
-    rows = {name: [marked.get(r.key, r) for r in some] for name, some in sat.records.items()}
+    written = [one.name for one in exam.file.sections if one.format == "free_response"]
+    rows = {name: graded(some, grades or {}) for name, some in sat.records.items()}
     result = exam_result(exam, rows, contaminated)
     outcome = Outcome(
         model=model.name,
@@ -87,8 +77,10 @@ def take(
         choices=arm.choices,
         result=result,
         run=sat.run,
-        grading=grading,
-        awaiting=len(waiting),
+        grading=None
+        if grades is None
+        else grading([one for name in written for one in sat.records[name]], grades),
+        awaiting=sum(one.ungraded for one in result.sections),
         published=published().get(exam.file.report_row),
         other_arm=_other_arm(out_dir, arm, model.name),
         notes=tuple(_notes(exam, arm, result, sat.run)),
@@ -145,12 +137,8 @@ def _notes(exam: Exam, arm: Arm, result: ExamResult, run: HoldoutRun | None) -> 
 def read_ids(path: Path, exams: Collection[Exam]) -> set[str]:
     """Ids of questions, one a line. Raises UserError naming the line of one that no exam has."""
     known = {name for exam in exams for name in exam.questions}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
     found = set()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if (name := line.strip()) and name not in known:
             raise UserError(f"{path}, line {number}: {name!r} is no question of these exams")
         found |= {name} - {""}

@@ -7,11 +7,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from foresight.errors import UserError
-from foresight.evals.exams.rows import Row, rows_of
-
-COLUMNS = ("score", "lower", "upper", "population", "date", "source")
+from foresight.evals.files import read_csv
 
 
 @dataclass(frozen=True)
@@ -64,39 +65,45 @@ def widest(ranges: Sequence[Range]) -> Range:
     )
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    score: float
+    lower: Percent
+    upper: Percent
+    population: Text
+    date: Text
+    source: Text
+
+
 def read_percentiles(path: Path) -> tuple[Percentiles, ...]:
     """Distributions in the order of the file; rows of one population and date are one.
 
     Raises UserError naming file and line: a percentile beyond 0 to 100 or a range upside down,
     a score that does not rise, percentiles that fall, a population, date or source left empty.
     """
-    tables: dict[tuple[str, str], tuple[list[float], list[Range]]] = {}
-    for row in rows_of(path, COLUMNS):
-        one = Range(
-            row.number("lower"), row.number("upper"),
-            row.text("population"), row.text("date"), row.text("source"),
-        )  # fmt: skip
-        scores, ranges = tables.setdefault((one.population, one.date), ([], []))
-        score = row.number("score")
-        _check(row, one, score, scores, ranges)
-        scores.append(score)
-        ranges.append(one)
+    tables: dict[tuple[str, str], list[_Row]] = {}
+    for where, row in read_csv(path, _Row):
+        some = tables.setdefault((row.population, row.date), [])
+        if row.lower > row.upper:
+            raise UserError(f"{where}: lower {row.lower:g} is above upper {row.upper:g}")
+        if some and row.score <= some[-1].score:
+            raise UserError(
+                f"{where}, field score: {row.score:g} after {some[-1].score:g}; must rise"
+            )
+        if some and (row.lower < some[-1].lower or row.upper < some[-1].upper):
+            raise UserError(f"{where}: percentiles fall while the score rises")
+        some.append(row)
     if not tables:
         raise UserError(f"{path}, line 1: no rows below the header")
-    return tuple(Percentiles(tuple(scores), tuple(ranges)) for scores, ranges in tables.values())
-
-
-def _check(
-    row: Row, one: Range, score: float, scores: Sequence[float], ranges: Sequence[Range]
-) -> None:
-    for name, value in (("lower", one.lower), ("upper", one.upper)):
-        if not 0 <= value <= 100:
-            raise UserError(f"{row.where}, field {name}: {value:g} is no percentile (0 to 100)")
-    if one.lower > one.upper:
-        raise UserError(f"{row.where}: lower {one.lower:g} is above upper {one.upper:g}")
-    if not scores:
-        return
-    if score <= scores[-1]:
-        raise UserError(f"{row.where}, field score: {score:g} after {scores[-1]:g}; must rise")
-    if one.lower < ranges[-1].lower or one.upper < ranges[-1].upper:
-        raise UserError(f"{row.where}: percentiles fall while the score rises")
+    return tuple(
+        Percentiles(
+            tuple(one.score for one in some),
+            tuple(Range(**one.model_dump(exclude={"score"})) for one in some),
+        )
+        for some in tables.values()
+    )

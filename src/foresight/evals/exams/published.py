@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from foresight.evals.exams.rows import rows_of
 
 SOURCE = "OpenAI, GPT-4 Technical Report (arXiv:2303.08774), Table 1"
 
@@ -30,9 +29,8 @@ class Published:
 @cache
 def published() -> Mapping[str, Published]:
     """The report's exams by name."""
-    fields = tuple(Published.__dataclass_fields__)
-    rows = rows_of(Path(__file__).with_name("gpt4_report.csv"), fields)
-    return {row.fields["exam"]: Published(**row.fields) for row in rows}
+    text = Path(__file__).with_name("gpt4_report.csv").read_text(encoding="utf-8")
+    return {row["exam"]: Published(**row) for row in csv.DictReader(text.splitlines())}
 
 
 def percentile_range(printed: str) -> tuple[float, float] | None:

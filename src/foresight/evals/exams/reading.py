@@ -9,30 +9,36 @@ percentiles.csv             where a score stands in a population
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from foresight.errors import UserError
 from foresight.evals.exams.exam import HALVES, Exam, ExamFile, Half, Section, placeholder
 from foresight.evals.exams.percentile import read_percentiles
 from foresight.evals.exams.scale import read_scales
 from foresight.evals.exams.scoring import Elo
+from foresight.evals.files import fault_of, read_rows, read_text, read_yaml, validated
 from foresight.evals.item import Item
 from foresight.evals.layout import LETTERS, prompt_text
-from foresight.evals.model_grader import Criterion
-from foresight.evals.reading import item_of
-from foresight.evals.suites.files import read_files, rows_of
+from foresight.evals.reading import ItemRow
+from foresight.evals.rubric import Rubric
 from foresight.runs import sha256_text
 
-FIELDS = (
-    "id", "question", "parts", "choices", "target", "solution", "rubric", "points", "group", "meta",
-)  # fmt: skip
+
+class QuestionRow(ItemRow):
+    """A question as a line of JSON: an item with points in place of a weight."""
+
+    solution: str = ""
+    """Makes a question of the development half a worked example."""
+    rubric: Any = None
+    """See `Rubric`."""
+    points: Annotated[float, Field(gt=0)] | None = None
+    """Default: what the rubric adds up to, or 1."""
 
 
 def read_exam(folder: Path) -> Exam:
@@ -67,34 +73,28 @@ def _questions(folder: Path, half: Half, section: Section, file: ExamFile) -> Ro
     path = folder / half / f"{section.name}.jsonl"
     if not path.exists():
         return []
-    (text,) = read_files(path, path.name).values()
     return [
         (where, _question(where, row, f"{half}/{section.name}/{number}", folder, section, file))
-        for number, (where, row) in enumerate(rows_of(str(path), text), start=1)
+        for number, (where, row) in enumerate(read_rows(path), start=1)
     ]
 
 
 def _question(
-    where: str, row: dict[str, Any], name: str, folder: Path, section: Section, file: ExamFile
+    where: str, value: dict[str, Any], name: str, folder: Path, section: Section, file: ExamFile
 ) -> Item:
-    for field in row:
-        if field not in FIELDS:
-            raise UserError(f"{where}, field {field}: unknown; expected {', '.join(FIELDS)}")
-    meta = dict(row.get("meta") or {})
-    for field in ("solution", "rubric"):
-        if row.get(field):
-            meta[field] = row[field]
-    plain: dict[str, Any] = {
-        key: row[key] for key in ("id", "question", "parts", "choices", "group") if key in row
+    row = validated(QuestionRow, value, where)
+    extras = {"solution": row.solution, "rubric": row.rubric}
+    change: dict[str, Any] = {
+        "weight": _points(where, row),
+        "meta": row.meta | {key: one for key, one in extras.items() if one},
     }
-    if file.images == "placeholder" and isinstance(row.get("parts"), list):
-        plain["parts"] = [_placed(part) for part in row["parts"]]
-    several = section.format == "choices"
-    target = _letters(where, row) if several else row.get("target")
-    choices = tuple(plain.pop("choices", ())) if several else ()
-    plain |= {"weight": _points(where, row), "target": target, "meta": meta}
-    item = item_of(where, plain, name, folder)
-    item = replace(item, choices=choices) if several else item
+    if file.images == "placeholder" and row.parts is not None:
+        change["parts"] = [_placed(part) for part in row.parts]
+    if section.format == "choices":
+        change |= {"target": _letters(where, row), "choices": []}
+    item = row.model_copy(update=change).item(where, name, folder)
+    if section.format == "choices":
+        item = replace(item, choices=tuple(row.choices))
     _check_question(where, item, section, file)
     return item
 
@@ -107,10 +107,9 @@ def _placed(part: Any) -> Any:
             return part
 
 
-def _letters(where: str, row: Mapping[str, Any]) -> list[str]:
+def _letters(where: str, row: QuestionRow) -> list[str]:
     """The right letters of a question of format choices, as one text."""
-    choices, target = row.get("choices"), row.get("target")
-    allowed = LETTERS[: len(choices)] if isinstance(choices, list) else ""
+    target, allowed = row.target, LETTERS[: len(row.choices)]
     if not isinstance(target, list) or not target or not all(one in allowed for one in target):
         raise UserError(
             f"{where}, field target: {target!r}; expected the right letters of `choices`, such as "
@@ -119,22 +118,16 @@ def _letters(where: str, row: Mapping[str, Any]) -> list[str]:
     return ["".join(sorted(set(target)))]
 
 
-def _points(where: str, row: Mapping[str, Any]) -> float:
+def _points(where: str, row: QuestionRow) -> float:
     """Points of a question: what its rubric adds up to, if it has one."""
-    total = 1.0
-    if "rubric" in row:
-        try:
-            total = math.fsum(Criterion.model_validate(one).points for one in row["rubric"])
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{where}, field rubric: expected a list of {{criterion, points}} ({error})"
-            ) from None
-    points = row.get("points", total)
-    if isinstance(points, bool) or not isinstance(points, int | float) or not points > 0:
-        raise UserError(f"{where}, field points: {points!r}; expected a number above 0")
-    if "rubric" in row and abs(total - points) > 1e-9:
-        raise UserError(f"{where}, field rubric: adds up to {total:g} points, `points` is {points}")
-    return float(points)
+    if row.rubric is None:
+        return 1.0 if row.points is None else row.points
+    total = validated(Rubric, row.rubric, f"{where}, rubric").max
+    if row.points is not None and abs(total - row.points) > 1e-9:
+        raise UserError(
+            f"{where}, field rubric: adds up to {total:g} points, `points` is {row.points:g}"
+        )
+    return total
 
 
 def _check_question(where: str, item: Item, section: Section, file: ExamFile) -> None:
@@ -180,13 +173,7 @@ def _check_halves(folder: Path, file: ExamFile, halves: Mapping[Half, Mapping[st
 
 
 def _read_yaml(path: Path) -> ExamFile:
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree, raw = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(
             f"{path}, line 1: expected a mapping; see {', '.join(ExamFile.model_fields)}"
@@ -194,15 +181,12 @@ def _read_yaml(path: Path) -> ExamFile:
     try:
         return ExamFile.model_validate(raw)
     except ValidationError as error:
-        told = []
+        tree, told = yaml.compose(read_text(path), yaml.SafeLoader), []
         for one in error.errors():
             # Behind "scoring" pydantic names the method that was chosen: no field of the file.
-            loc = list(one["loc"])
-            if loc[:1] == ["scoring"]:
-                del loc[1:2]
-            field = ".".join(map(str, loc)) or "(all)"
-            what = {"missing": "missing", "extra_forbidden": "unknown"}.get(one["type"], one["msg"])
-            told.append(f"{path}, line {_line(tree, loc)}, field {field}: {what}")
+            if one["loc"][:1] == ("scoring",):
+                one["loc"] = ("scoring", *one["loc"][2:])
+            told.append(f"{path}, line {_line(tree, one['loc'])}, {fault_of(ExamFile, one)}")
         raise UserError("\n".join(told)) from None
 
 

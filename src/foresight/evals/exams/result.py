@@ -18,14 +18,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foresight.evals.clean import degradation, lower
+from foresight.evals.contamination.clean import degradation, lower
 from foresight.evals.exams.elo import contest_rating
 from foresight.evals.exams.exam import Exam, Section
 from foresight.evals.exams.percentile import Percentiles, Range, widest
 from foresight.evals.exams.scoring import Elo, overall_share
 from foresight.evals.item import Item
 from foresight.evals.record import Reason, Record, cluster
-from foresight.evals.statistics import Estimate, mean_estimate
+from foresight.evals.statistics import Estimate, mean_of
 
 Floats = NDArray[np.float64]
 DRAWS = 4000
@@ -181,11 +181,7 @@ def _section(exam: Exam, section: Section, records: Sequence[Record]) -> Section
     ungraded = sum(one.reason is Reason.UNGRADED for one in records)
     accuracy = share = None
     if scored:
-        accuracy = mean_estimate(
-            [float(one.score or 0.0) for one in scored],
-            [one.weight for one in scored],
-            [cluster(one) for one in scored],
-        )
+        accuracy = mean_of(scored)
         share = _marks(section, scored).share
     return SectionResult(
         name=section.name,

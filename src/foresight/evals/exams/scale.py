@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from foresight.errors import UserError
-from foresight.evals.exams.rows import rows_of
+from foresight.evals.files import read_csv
 
 Floats = NDArray[np.float64]
 
@@ -30,24 +31,34 @@ class Scale:
         return found
 
 
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    raw: float
+    scaled: float
+    section: str = ""
+
+
 def read_scales(path: Path) -> Mapping[str, Scale]:
     """Scales by section ("" for the whole exam) from columns raw, scaled and, if sections have
     scales of their own, section. A row holds from its raw score up to the next one.
 
     Raises UserError naming file and line, also where raw does not rise or scaled falls.
     """
-    rows: dict[str, list[tuple[float, float]]] = {}
-    for row in rows_of(path, ("raw", "scaled"), ("section",)):
-        some = rows.setdefault(row.fields.get("section", ""), [])
-        raw, scaled = row.number("raw"), row.number("scaled")
-        if some and raw <= some[-1][0]:
-            raise UserError(f"{row.where}, field raw: {raw:g} after {some[-1][0]:g}; must rise")
-        if some and scaled < some[-1][1]:
+    rows: dict[str, list[_Row]] = {}
+    for where, row in read_csv(path, _Row):
+        some = rows.setdefault(row.section, [])
+        if some and row.raw <= some[-1].raw:
+            raise UserError(f"{where}, field raw: {row.raw:g} after {some[-1].raw:g}; must rise")
+        if some and row.scaled < some[-1].scaled:
             raise UserError(
-                f"{row.where}, field scaled: {scaled:g} after {some[-1][1]:g}; a higher raw score "
-                f"cannot be worth less"
+                f"{where}, field scaled: {row.scaled:g} after {some[-1].scaled:g}; a higher raw "
+                f"score cannot be worth less"
             )
-        some.append((raw, scaled))
+        some.append(row)
     if not rows:
         raise UserError(f"{path}, line 1: no rows below the header")
-    return {name: Scale(*zip(*some, strict=True)) for name, some in rows.items()}
+    return {
+        name: Scale(tuple(one.raw for one in some), tuple(one.scaled for one in some))
+        for name, some in rows.items()
+    }

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from foresight.errors import UserError
 from foresight.evals.exams.bracketed import PHRASE, Bracketed
 from foresight.evals.exams.exam import Exam, Half, Section, without_pictures
-from foresight.evals.exams.grades import People
 from foresight.evals.exams.holdout import HoldoutRun, Ledger, Sitting
 from foresight.evals.graders import Grader
-from foresight.evals.journal import read_records
+from foresight.evals.journal import now, read_records
 from foresight.evals.layout import Layout
+from foresight.evals.people.grades import People
 from foresight.evals.protocols import ChoiceGenerate, ChoiceLogprob, Code, FreeResponse, Protocol
 from foresight.evals.reading import read_protocol
 from foresight.evals.record import Reason, Record
@@ -164,6 +164,8 @@ def sit(
     """
     asked = tasks(exam, arm)
     how = method(exam, asked, arm)
+    twin = Arm(arm.half, not arm.images, arm.choices)
+    _take_over(asked, model, out_dir.with_name(twin.name), out_dir)
     if arm.half == "development":
         return Sat(_ask(exam, asked, model, out_dir, watch), how)
     book = Ledger(ledger)
@@ -173,7 +175,7 @@ def sit(
         records = _ask(exam, asked, model, out_dir, watch)
         if any(one.reason is Reason.NO_RESPONSE for some in records.values() for one in some):
             return Sat(records, how)
-        book.finish(name, _records_hash(exam, out_dir), _now())
+        book.finish(name, _records_hash(exam, out_dir), now())
     elif done != _records_hash(exam, out_dir):
         raise UserError(f"{out_dir}: its records are not those that were finished (see {ledger})")
     else:
@@ -199,6 +201,19 @@ def _ask(
     return records
 
 
+def _take_over(asked: Mapping[str, Task], model: LanguageModel, twin: Path, out_dir: Path) -> None:
+    """A section without pictures is one task in the arm with them and in the arm without: what one
+    has answered the other does not ask again."""
+    for name, task in asked.items():
+        path = twin / name / "task.json"
+        if (out_dir / name).exists() or not path.exists():
+            continue
+        held = read_json(path)
+        if (held["sha256"], held["model"]) == (task.hash, model.name):
+            shutil.copytree(twin / name, out_dir / f".{name}", dirs_exist_ok=True)
+            (out_dir / f".{name}").rename(out_dir / name)
+
+
 def _begun(book: Ledger, sitting: Sitting, name: str, out_dir: Path) -> str:
     """The run that a directory holds, or a new one."""
     path = out_dir / "holdout.json"
@@ -209,7 +224,7 @@ def _begun(book: Ledger, sitting: Sitting, name: str, out_dir: Path) -> str:
                 f"{out_dir}: holds a run of another model, method or exam; give another --out"
             )
         return str(held["run"])
-    run_name = book.begin(sitting, name, _now())
+    run_name = book.begin(sitting, name, now())
     write_json(path, {"run": run_name, "sitting": vars(sitting)})
     return run_name
 
@@ -217,7 +232,3 @@ def _begun(book: Ledger, sitting: Sitting, name: str, out_dir: Path) -> str:
 def _records_hash(exam: Exam, out_dir: Path) -> str:
     files = [out_dir / one.name / "records.jsonl" for one in exam.file.sections]
     return hashlib.sha256("".join(map(sha256_file, files)).encode()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

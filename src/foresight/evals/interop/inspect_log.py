@@ -11,7 +11,6 @@ import io
 import json
 import math
 import re
-import string
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import Any
 
 from foresight import __version__
 from foresight.errors import UserError
+from foresight.evals.layout import LETTERS, PICTURE
 from foresight.evals.record import Reason, Record
 from foresight.evals.summary import summarise
 from foresight.runs import sha256_json, write_atomic
@@ -34,7 +34,6 @@ _REASONS = {
     Reason.UNGRADED: "grader_failed",
 }
 """Ours that have another name there, or none; the others are spelt alike."""
-_PICTURE = re.compile(r"\[image ([0-9a-f]{64}) \d+x\d+\]")
 
 Json = dict[str, Any]
 
@@ -191,7 +190,7 @@ def _content(prompt: str, pictures: Path | None) -> str | list[Json]:
         return prompt
     content: list[Json] = []
     end = 0
-    for found in _PICTURE.finditer(prompt):
+    for found in PICTURE.finditer(prompt):
         file = pictures / f"{found[1]}.png"
         if not file.is_file():
             continue
@@ -215,8 +214,7 @@ def _target(record: Record) -> str | list[str]:
 
 
 def _letter(index: int) -> str:
-    letters = string.ascii_uppercase
-    return letters[index] if index < len(letters) else str(index + 1)
+    return LETTERS[index] if index < len(LETTERS) else str(index + 1)
 
 
 def _score(record: Record) -> Json:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from foresight.errors import UserError
-from foresight.evals.interop.lines import read_lines
+from foresight.evals.files import read_rows
 from foresight.evals.record import Reason, Record, record_key
 from foresight.runs import read_json, sha256_json
 
@@ -106,7 +106,7 @@ def read_samples(path: Path, metric: str | None = None) -> list[LoggedRun]:
     """
     source = _Source.of(path)
     by_filter: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for where, sample in read_lines(path):
+    for where, sample in read_rows(path):
         by_filter.setdefault(str(sample.get("filter", _NO_FILTER)), []).append((where, sample))
     if not by_filter:
         raise UserError(f"{path}: no samples")

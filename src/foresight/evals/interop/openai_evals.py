@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import read_rows, read_text, read_yaml, validated
 from foresight.evals.graders import Graded, TextGrader, Verdict, normalised
-from foresight.evals.interop.lines import read_lines
 from foresight.evals.item import Item
-from foresight.evals.model_graded import EvalType, Match, ModelGraded, one_of, read_model_graded
+from foresight.evals.model_graded import ModelGraded, read_model_graded
 
 Rule = Literal["match", "includes", "fuzzy_match", "json_match"]
 CLASSES: dict[str, Rule | Literal["model_graded"]] = {
@@ -128,17 +126,11 @@ def _find(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
     """The file and the fields that a name leads to, through aliases (`id`)."""
     files = sorted((path / "evals").glob("*.yaml")) if path.is_dir() else [path]
     for file in files:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{file}: cannot be read ({error})") from None
+        text = read_text(file)
         # A registry has a thousand files: parse only those that can have it.
         if f"{name}:" not in text and f'{name}":' not in text and f"{name}':" not in text:
             continue
-        try:
-            raw = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"{file}: not valid YAML ({error})") from None
+        raw = read_yaml(file)
         spec, seen = raw.get(name) if isinstance(raw, dict) else None, {name}
         while isinstance(spec, dict) and "class" not in spec and str(spec.get("id")) not in seen:
             alias = str(spec.get("id"))
@@ -164,19 +156,17 @@ def _grader(where: str, file: Path, args: Mapping[str, Any]) -> ModelGraded:
             template = read_model_graded(path).get(wanted)
     if template is None:
         raise UserError(f"{where}, field args.modelgraded_spec: no template {wanted} in {folder}")
-    if "eval_type" in args:
-        kind = one_of(where, "args.eval_type", args["eval_type"], EvalType)
-        template = replace(template, eval_type=kind, instruct=True)
-    if "match_fn" in args:
-        template = replace(template, match=one_of(where, "args.match_fn", args["match_fn"], Match))
-    return template
+    named = {key: args[key] for key in ("eval_type", "match_fn") if key in args}
+    if "eval_type" in named:
+        named["instruct"] = True
+    return validated(ModelGraded, template.model_dump() | named, f"{where}, field args")
 
 
 def _items(where: str, file: Path, args: Mapping[str, Any], needs_ideal: bool) -> tuple[Item, ...]:
     path = _data(where, file, args, "samples_jsonl")
     shots: list[dict[str, Any]] = []
     if count := args.get("num_few_shot", 0):
-        examples = list(read_lines(_data(where, file, args, "few_shot_jsonl")))[:count]
+        examples = list(read_rows(_data(where, file, args, "few_shot_jsonl")))[:count]
         shots = [message for at, row in examples for message in _messages(at, row, "sample")]
     fixed = args.get("modelgraded_spec_args", {})
     if not isinstance(fixed, dict) or not all(isinstance(one, str) for one in fixed.values()):
@@ -185,7 +175,7 @@ def _items(where: str, file: Path, args: Mapping[str, Any], needs_ideal: bool) -
         )
     renamed = args.get("samples_renamings", {})
     items = []
-    for number, (at, row) in enumerate(read_lines(path)):
+    for number, (at, row) in enumerate(read_rows(path)):
         sample = {renamed.get(key, key): value for key, value in row.items()}
         messages = _messages(at, sample, "input")
         messages = [*messages[:-1], *shots, messages[-1]]

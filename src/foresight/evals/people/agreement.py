@@ -41,12 +41,13 @@ class Agreed:
 
 @dataclass(frozen=True)
 class Beside:
-    """Two graders on the same things, scores in [0, 1]: quadratic weighted kappa, and the mean
-    difference first - second."""
+    """Two graders on the same things, scores in [0, 1]: share of equal scores, quadratic weighted
+    kappa (of scores 0 and 1 that is Cohen's), and the mean difference first - second."""
 
     first: str
     second: str
     n: int
+    same: Estimate
     kappa: Coefficient
     difference: Estimate
 
@@ -61,7 +62,7 @@ def agreed(units: Sequence[Sequence[float]], clusters: Sequence[Hashable]) -> Ag
         return None
     kept, of = [unit for unit, _ in several], [cluster for _, cluster in several]
     same = [float(np.mean([a == b for a, b in combinations(unit, 2)])) for unit in kept]
-    return Agreed(len(kept), mean_estimate(same, [1.0] * len(kept), of), alpha(kept, of))
+    return Agreed(len(kept), mean_estimate(same, 1.0, of), alpha(kept, of))
 
 
 def alpha(units: Sequence[Sequence[float]], clusters: Sequence[Hashable]) -> Coefficient:
@@ -95,11 +96,13 @@ def beside(
 ) -> Beside:
     """Two graders of the same things, values in [0, 1]."""
     differences = [a - b for a, b in zip(first, second, strict=True)]
+    equal = [float(one == 0) for one in differences]
     return Beside(
         *names,
         len(differences),
+        mean_estimate(equal, 1.0, clusters),
         weighted_kappa(first, second, clusters),
-        difference_estimate(differences, [1.0] * len(differences), clusters),
+        difference_estimate(differences, [1.0] * len(equal), clusters),
     )
 
 

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from foresight.errors import UserError
+from foresight.evals.files import lines_of
 from foresight.evals.item import Item
-from foresight.evals.journal import Journal
-from foresight.evals.layout import Layout, joined, prompt_text
-from foresight.evals.people.entry import Row, read_rows
+from foresight.evals.journal import claim, read_records
+from foresight.evals.layout import joined, prompt_text
+from foresight.evals.people.entry import Row, read_journal
 from foresight.evals.people.prompts import Filters, sift
-from foresight.evals.runner import Progress, write_images
-from foresight.inference.language_model import (
-    Completion,
-    Finish,
-    GenerateRequest,
-    LanguageModel,
-    Sampling,
-)
-from foresight.runs import locked, read_json, sha256_json, sha256_text, write_atomic, write_json
-
-UNANSWERED = ("failed", "cancelled")
-
-
-class Asking(BaseModel):
-    """How prompts are put to models: all of it decides the answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    layout: Layout = Layout()
-    temperature: Annotated[float, Field(ge=0)] = 0.6
-    max_tokens: Annotated[int, Field(ge=1)] = 1024
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-
-    def request(self, item: Item, model: str) -> GenerateRequest:
-        """A random stream for every prompt and model."""
-        seed = int(sha256_json([self.seed, item.id, model])[:8], 16) >> 1
-        sampling = Sampling(
-            temperature=self.temperature, max_tokens=self.max_tokens, stop=self.stop, seed=seed
-        )
-        return GenerateRequest(joined(self.layout.asked(item)), sampling)
+from foresight.evals.protocols import FreeResponse
+from foresight.evals.record import Reason, Record
+from foresight.evals.runner import Progress, run, write_images
+from foresight.evals.task import Task
+from foresight.inference.language_model import LanguageModel
+from foresight.runs import locked, read_json, sha256_json, sha256_text, write_atomic
 
 
 class Prompt(Row):
@@ -60,40 +34,30 @@ class Prompt(Row):
     category: str
 
 
-class Answer(Row):
-    """What a model wrote to a prompt. Failed answers are asked for again by the next call."""
-
-    prompt: str
-    model: str
-    text: str
-    finish: Finish
-    tokens: int
-    error: str = ""
-
-
 @dataclass(frozen=True)
 class Pair:
     """Two answers to one prompt, models in alphabetical order."""
 
     key: str
     prompt: Prompt
-    first: Answer
-    second: Answer
+    first: Record
+    second: Record
 
     @property
     def identical(self) -> bool:
         """Nobody is asked which of two equal answers is better: a tie."""
-        return self.first.text.strip() == self.second.text.strip()
+        return self.first.output.strip() == self.second.output.strip()
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A directory of `collect`: `prompts.jsonl`, `filtered.jsonl`, `answers.jsonl`, `images/`,
-    `collection.json` (settings and hash of the prompts), and later `votes.jsonl`."""
+    """A directory of `collect`: `prompts.jsonl`, `filtered.jsonl`, `answers/MODEL/` (records as
+    `eval` writes them), `images/`, `collection.json` (settings and hash of the prompts), and later
+    `votes.jsonl`."""
 
     folder: Path
     prompts: tuple[Prompt, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[Record, ...]
     seed: int
 
     @classmethod
@@ -102,12 +66,12 @@ class Collection:
         if not (folder / "collection.json").exists():
             raise UserError(f"{folder}: no collection; `foresight prefer collect` makes one")
         settings = read_json(folder / "collection.json")
-        answers = read_rows(folder / "answers.jsonl", Answer)
-        latest = {(one.prompt, one.model): one for one in answers}
+        files = sorted((folder / "answers").glob("*/records.jsonl"))
+        answers = (one for file in files for one in read_records(file))
         return cls(
             folder,
-            tuple(read_rows(folder / "prompts.jsonl", Prompt)),
-            tuple(one for one in latest.values() if one.finish not in UNANSWERED),
+            tuple(read_journal(folder / "prompts.jsonl", Prompt)),
+            tuple(one for one in answers if one.reason is not Reason.NO_RESPONSE),
             int(settings["asking"]["seed"]),
         )
 
@@ -121,7 +85,7 @@ class Collection:
 
     def pairs(self) -> list[Pair]:
         """Every two models on every prompt that both have answered."""
-        found = {(one.prompt, one.model): one for one in self.answers}
+        found = {(one.item, one.model): one for one in self.answers}
         names, pairs = self.models, []
         for prompt in self.prompts:
             have = [found[prompt.id, name] for name in names if (prompt.id, name) in found]
@@ -136,12 +100,14 @@ def collect(
     models: Sequence[LanguageModel],
     folder: Path,
     filters: Filters,
-    asking: Asking,
+    protocol: FreeResponse,
+    seed: int,
     on_progress: Callable[[Progress], None],
 ) -> Collection:
-    """One answer of each model to each prompt that passes the filters.
+    """One answer of each model to each prompt that passes the filters, with a random stream for
+    every prompt, model and seed.
 
-    Every answer is a line as soon as it is there; a call after an interruption asks for the rest,
+    Every answer is a record as soon as it is there; a call after an interruption asks for the rest,
     and one with further models adds theirs. Raises UserError if two models have one name, if no
     prompt is left, or if the folder holds other prompts or settings.
     """
@@ -149,19 +115,18 @@ def collect(
     if len(set(names)) < len(names):
         raise UserError(f"two models have one name ({', '.join(names)})")
     with locked(folder):
-        kept = _claim(items, folder, filters, asking)
+        kept = _claim(items, folder, filters, {**protocol.settings(), "seed": seed})
         write_images(kept, folder / "images")
-        with Journal(folder / "answers.jsonl") as journal:
-            have = {(one.prompt, one.model) for one in Collection.read(folder).answers}
-            for model in models:
-                todo = [item for item in kept if (item.id, model.name) not in have]
-                progress = Progress(len(kept), len(kept) - len(todo), len(kept) - len(todo))
-                _ask(model, todo, asking, journal, progress, on_progress)
+        for model in models:
+            stream = {"stream": [seed, model.name]}
+            own = tuple(replace(one, meta=one.meta | stream) for one in kept)
+            out_dir = folder / "answers" / re.sub(r"[^\w.+-]+", "_", model.name)
+            run(Task("prompts", own, protocol), model, out_dir, on_progress=on_progress)
     return Collection.read(folder)
 
 
 def _claim(
-    items: Sequence[Item], folder: Path, filters: Filters, asking: Asking
+    items: Sequence[Item], folder: Path, filters: Filters, asking: Mapping[str, Any]
 ) -> tuple[Item, ...]:
     """Write down what the folder is of, or refuse it."""
     sifted = sift(items, filters)
@@ -177,46 +142,14 @@ def _claim(
         + "\n"
         for item, cluster in zip(sifted.kept, sifted.clusters, strict=True)
     )
-    claim = {
+    path = folder / "collection.json"
+    if not path.exists():
+        write_atomic(folder / "prompts.jsonl", rows)
+        write_atomic(folder / "filtered.jsonl", lines_of(map(asdict, sifted.filtered)))
+    value = {
         "prompts": sha256_text(rows),
-        "asking": asking.model_dump(mode="json"),
+        "asking": asking,
         "filters": asdict(filters) | {"disallowed": list(filters.disallowed)},
     }
-    path = folder / "collection.json"
-    if path.exists():
-        held = read_json(path)
-        for field, value in claim.items():
-            if held.get(field) != value:
-                raise UserError(f"{folder}: holds a collection whose {field} differ; give another")
-    else:
-        filtered = "".join(json.dumps(asdict(one)) + "\n" for one in sifted.filtered)
-        write_atomic(folder / "prompts.jsonl", rows)
-        write_atomic(folder / "filtered.jsonl", filtered)
-        write_json(path, claim)
+    claim(path, value, dict.fromkeys(value, "another collection"))
     return sifted.kept
-
-
-def _ask(
-    model: LanguageModel,
-    items: Sequence[Item],
-    asking: Asking,
-    journal: Journal,
-    progress: Progress,
-    on_progress: Callable[[Progress], None],
-) -> None:
-    def done(at: int, answers: tuple[Completion, ...]) -> None:
-        one = answers[0]
-        answer = Answer(
-            prompt=items[at].id,
-            model=model.name,
-            # Half a surrogate pair, which an endpoint can send, fits no file.
-            text=one.text.encode(errors="replace").decode(),
-            finish=one.finish,
-            tokens=one.completion_tokens,
-            error=one.error,
-        )
-        journal.append(answer.to_line())
-        progress.done += 1
-        on_progress(progress)
-
-    model.generate([asking.request(item, model.name) for item in items], done)

@@ -9,16 +9,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic
 
-from pydantic import ValidationError
-
 from foresight.errors import UserError
-from foresight.evals.journal import Journal
-from foresight.evals.people.entry import E, first_error, read_rows, standing
+from foresight.evals.files import validated
+from foresight.evals.journal import Journal, now
+from foresight.evals.people.entry import E, read_journal, standing
 from foresight.runs import sha256_text, write_atomic
 
 
@@ -58,7 +55,7 @@ class Desk(ABC, Generic[E]):
 
     def __init__(self, journal: Path, kind: type[E], keys: Sequence[str], sharing: Sharing) -> None:
         self.people, self._kind = sharing.people, kind
-        self._stood = standing(read_rows(journal, kind))
+        self._stood = standing(read_journal(journal, kind))
         self._order = sorted(keys, key=lambda key: sharing.drawn(key, "order"))
         self._wanted = {key: 1 + (sharing.drawn(key, "twice") < sharing.overlap) for key in keys}
         self._held: dict[str, str] = {}
@@ -70,13 +67,8 @@ class Desk(ABC, Generic[E]):
     def __enter__(self) -> Desk[E]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._journal.__exit__(kind, error, at)
+    def __exit__(self, *_: object) -> None:
+        self._journal.__exit__()
 
     @abstractmethod
     def picture(self, sha256: str) -> Path | None:
@@ -123,20 +115,16 @@ class Desk(ABC, Generic[E]):
         with self._lock:
             mine = [one for one in self._stood.values() if one.person == person]
             if mine and len(mine) == done:
-                self._write(mine[-1].model_copy(update={"action": "undo", "at": _now()}))
+                self._write(mine[-1].model_copy(update={"action": "undo", "at": now()}))
                 self._held[person] = mine[-1].key
             return self._card(person)
 
     def _entry(self, key: str, person: str, said: Mapping[str, Any]) -> E:
         if said.get("action") == "undo":
             raise UserError("field action: 'undo' has an address of its own")
-        try:
-            return self._kind.model_validate(
-                {"key": key, "action": said.get("action"), "at": _now()}
-                | self._fields(key, person, said)
-            )
-        except ValidationError as error:
-            raise UserError(first_error(error)) from None
+        own = self._fields(key, person, said)
+        value = {"key": key, "action": said.get("action"), "at": now()} | own
+        return validated(self._kind, value, "what was said")
 
     def _write(self, entry: E) -> None:
         self._journal.append(entry.to_line())
@@ -171,10 +159,6 @@ class Desk(ABC, Generic[E]):
 def token(secret: str, person: str) -> str:
     """Whoever has it is this person; 128 bits."""
     return sha256_text(f"{secret}/person/{person}")[:32]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def secret(folder: Path) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from foresight.errors import UserError
+from foresight.evals.files import validated
 from foresight.runs import read_jsonl
 
 
@@ -44,25 +44,16 @@ R = TypeVar("R", bound=Row)
 E = TypeVar("E", bound=Entry)
 
 
-def read_rows(path: Path, kind: type[R]) -> list[R]:
+def read_journal(path: Path, kind: type[R]) -> list[R]:
     """Lines of a journal; none if there is no file yet, a torn last line is left out.
 
     Raises UserError naming file, line and field of what is wrong.
     """
-    rows = []
-    for number, value in enumerate(read_jsonl(path) if path.exists() else (), start=1):
-        try:
-            rows.append(kind.model_validate(value))
-        except ValidationError as error:
-            raise UserError(f"{path}, line {number}, {first_error(error)}") from None
-    return rows
-
-
-def first_error(error: ValidationError) -> str:
-    """`field NAME: what is wrong` of the first thing that is."""
-    one = error.errors()[0]
-    name = ".".join(map(str, one["loc"])) or "(all)"
-    return f"field {name}: {one['msg']}, got {one['input']!r:.80}"
+    values = read_jsonl(path) if path.exists() else []
+    return [
+        validated(kind, value, f"{path}, line {number}")
+        for number, value in enumerate(values, start=1)
+    ]
 
 
 def standing(entries: Iterable[E]) -> dict[tuple[str, str], E]:

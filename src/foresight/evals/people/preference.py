@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from foresight.errors import UserError
+from foresight.evals.files import lines_of
 from foresight.evals.layout import parts_of
 from foresight.evals.people.agreement import Agreed, agreed
 from foresight.evals.people.bradley_terry import BradleyTerry, Match, bradley_terry
 from foresight.evals.people.collection import Collection, Pair
-from foresight.evals.people.entry import read_rows, standing
+from foresight.evals.people.entry import read_journal, standing
 from foresight.evals.people.vote import Vote
 from foresight.evals.statistics import (
     Estimate,
@@ -80,15 +79,12 @@ class Preference:
     left: Estimate | None
     agreement: Agreed | None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def judged_pairs(collection: Collection) -> tuple[list[Judged], list[Vote], int]:
     """Pairs that have a verdict, all votes that stand, and how many pairs have no verdict.
 
     Raises UserError naming the file of a vote on a pair that the collection does not have."""
-    votes = list(standing(read_rows(collection.votes, Vote)).values())
+    votes = list(standing(read_journal(collection.votes, Vote)).values())
     by_pair: dict[str, list[Vote]] = defaultdict(list)
     for one in votes:
         by_pair[one.key].append(one)
@@ -183,12 +179,12 @@ def _left(judged: Sequence[Judged]) -> Estimate | None:
     if not decided:
         return None
     lefts, clusters = zip(*decided, strict=True)
-    return mean_estimate(lefts, [1.0] * len(lefts), clusters)
+    return mean_estimate(lefts, 1.0, clusters)
 
 
 def _win_rate(some: Sequence[Judged]) -> Estimate:
     clusters = [one.pair.prompt.cluster for one in some]
-    return mean_estimate([one.score for one in some], [1.0] * len(some), clusters)
+    return mean_estimate([one.score for one in some], 1.0, clusters)
 
 
 @dataclass(frozen=True)
@@ -206,7 +202,7 @@ def export(collection: Collection, path: Path) -> Exported:
     voted. Pictures are parts `image_url` with data URLs, as in OpenAI's chat format. Ties are left
     out."""
     judged, *_ = judged_pairs(collection)
-    lines, tied, split = [], 0, 0
+    rows, tied, split = [], 0, 0
     for one in judged:
         if one.score == 0.5:
             tied += 1
@@ -216,10 +212,10 @@ def export(collection: Collection, path: Path) -> Exported:
         chosen, rejected = answers if one.score > 0.5 else answers[::-1]
         value = {
             "prompt": messages_of(parts_of(one.pair.prompt.text, collection.folder / "images")),
-            "chosen": [{"role": "assistant", "content": chosen.text}],
-            "rejected": [{"role": "assistant", "content": rejected.text}],
+            "chosen": [{"role": "assistant", "content": chosen.output}],
+            "rejected": [{"role": "assistant", "content": rejected.output}],
             "judges": len(one.votes),
         }
-        lines.append(json.dumps(value, ensure_ascii=False) + "\n")
-    write_atomic(path, "".join(lines))
-    return Exported(len(lines), tied, split)
+        rows.append(value)
+    write_atomic(path, lines_of(rows))
+    return Exported(len(rows), tied, split)

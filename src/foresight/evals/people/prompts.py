@@ -12,6 +12,7 @@ from typing import Literal
 from foresight.data.deduplicate import deduplicate
 from foresight.document import Document, Text
 from foresight.errors import UserError
+from foresight.evals.files import read_text
 from foresight.evals.graders import normalised
 from foresight.evals.item import Item
 
@@ -54,12 +55,8 @@ def read_disallowed(path: Path) -> tuple[str, ...]:
 
     Raises UserError naming file and line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
     patterns = []
-    for number, line in enumerate(map(str.strip, lines), start=1):
+    for number, line in enumerate(map(str.strip, read_text(path).splitlines()), start=1):
         if not line or line.startswith("#"):
             continue
         try:

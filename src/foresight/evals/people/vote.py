@@ -58,7 +58,7 @@ class VoteDesk(Desk[Vote]):
 
     def _shown(self, key: str, person: str) -> dict[str, Any]:
         pair, kept = self._sides(key, person)
-        texts = pair.first.text, pair.second.text
+        texts = pair.first.output, pair.second.output
         left, right = texts if kept else texts[::-1]
         return {"prompt": pair.prompt.text, "left": left, "right": right}
 

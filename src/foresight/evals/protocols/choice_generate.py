@@ -8,16 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from foresight.document import Text
 from foresight.evals.item import Item
-from foresight.evals.layout import Layout, letters, prompt_text
+from foresight.evals.layout import Layout, joined, letters, prompt_text
 from foresight.evals.protocols.protocol import (
     Answer,
     Attempt,
     Emit,
     Protocol,
     came,
-    continued,
     needs_choices,
+    requests,
     unanswered,
 )
 from foresight.evals.record import Reason
@@ -79,17 +80,16 @@ class ChoiceGenerate(Protocol):
         prompts = [self.prompt(*pair) for pair in zip(attempts, orders, strict=True)]
         explained = self._explain(attempts, prompts, model)
         open_ones = []
-        for at, told in enumerate(explained):
-            if told is None or came(told):
+        for at, one in enumerate(explained):
+            if one is None or came(one):
                 open_ones.append(at)
             else:
-                emit(at, unanswered(prompt_text(prompts[at]), told))
-        requests = [
-            GenerateRequest(
-                continued(prompts[at], (told.text if (told := explained[at]) else "") + self._lead),
-                # A letter is one token for most vocabularies; a few more let a space come first.
-                Sampling(temperature=0.0, max_tokens=4, stop=("]",)),
-            )
+                emit(at, unanswered(prompt_text(prompts[at]), one))
+        # A letter is one token for most vocabularies; a few more let a space come first.
+        likeliest = Sampling(temperature=0.0, max_tokens=4, stop=("]",))
+        told = {at: one.text if (one := explained[at]) else "" for at in open_ones}
+        letter = [
+            GenerateRequest(joined([*prompts[at], Text(told[at] + self._lead)]), likeliest)
             for at in open_ones
         ]
 
@@ -98,7 +98,7 @@ class ChoiceGenerate(Protocol):
             text = prompt_text(prompts[at])
             emit(at, self._answer(attempts[at], orders[at], text, explained[at], answers[0]))
 
-        model.generate(requests, done)
+        model.generate(letter, done)
 
     @property
     def _lead(self) -> str:
@@ -109,19 +109,15 @@ class ChoiceGenerate(Protocol):
     ) -> list[Completion | None]:
         if self.explanation_tokens == 0:
             return [None] * len(attempts)
-        requests = [
-            GenerateRequest(
-                prompt,
-                Sampling(
-                    temperature=self.temperature,
-                    max_tokens=self.explanation_tokens,
-                    stop=(self.phrase,),
-                    seed=one.seed("explanation"),
-                ),
-            )
-            for one, prompt in zip(attempts, prompts, strict=True)
-        ]
-        return [answers[0] for answers in model.generate(requests)]
+        asked = requests(
+            attempts,
+            prompts,
+            "explanation",
+            temperature=self.temperature,
+            max_tokens=self.explanation_tokens,
+            stop=(self.phrase,),
+        )
+        return [answers[0] for answers in model.generate(asked)]
 
     def _answer(
         self,

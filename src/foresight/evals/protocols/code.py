@@ -23,16 +23,12 @@ from foresight.evals.protocols.protocol import (
     Protocol,
     came,
     needs_answers,
+    requests,
     unanswered,
 )
 from foresight.evals.record import Reason
 from foresight.evals.sandbox import Limits, Outcome, Program, Sandbox
-from foresight.inference.language_model import (
-    Completion,
-    GenerateRequest,
-    LanguageModel,
-    Sampling,
-)
+from foresight.inference.language_model import Completion, LanguageModel
 
 _FENCE = re.compile(r"```[a-zA-Z0-9_+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
@@ -82,22 +78,18 @@ class Code(Protocol):
 
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         prompts = [self.prompt(one) for one in attempts]
-        requests = [
-            GenerateRequest(
-                prompt,
-                Sampling(
-                    temperature=self.temperature,
-                    top_p=self.top_p,
-                    max_tokens=self.max_tokens,
-                    stop=self.stop,
-                    seed=one.seed("program"),
-                ),
-            )
-            for one, prompt in zip(attempts, prompts, strict=True)
-        ]
+        asked = requests(
+            attempts,
+            prompts,
+            "program",
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+        )
         # Opened first: where there is no sandbox, nothing is spent on programs.
         with self._opened() as sandbox:
-            written = [answers[0] for answers in model.generate(requests)]
+            written = [answers[0] for answers in model.generate(asked)]
             judged = [at for at, one in enumerate(written) if came(one)]
             programs = [self.program(attempts[at].item, written[at].text) for at in judged]
             outcomes = sandbox.run(programs)

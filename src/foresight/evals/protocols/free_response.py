@@ -10,13 +10,16 @@ from pydantic import Field, SkipValidation
 from foresight.evals.graders import ExactMatch, Graded, Grader, Verdict
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout, prompt_text
-from foresight.evals.protocols.protocol import Answer, Attempt, Emit, Protocol, came, unanswered
-from foresight.inference.language_model import (
-    Completion,
-    GenerateRequest,
-    LanguageModel,
-    Sampling,
+from foresight.evals.protocols.protocol import (
+    Answer,
+    Attempt,
+    Emit,
+    Protocol,
+    came,
+    requests,
+    unanswered,
 )
+from foresight.inference.language_model import Completion, LanguageModel
 
 
 class FreeResponse(Protocol):
@@ -45,18 +48,14 @@ class FreeResponse(Protocol):
 
     def ask(self, attempts: Sequence[Attempt], model: LanguageModel, emit: Emit) -> None:
         prompts = [self.prompt(one) for one in attempts]
-        requests = [
-            GenerateRequest(
-                prompt,
-                Sampling(
-                    temperature=self.temperature,
-                    max_tokens=self.max_tokens,
-                    stop=self.stop,
-                    seed=one.seed("response"),
-                ),
-            )
-            for one, prompt in zip(attempts, prompts, strict=True)
-        ]
+        asked = requests(
+            attempts,
+            prompts,
+            "response",
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+        )
         texts = [prompt_text(prompt) for prompt in prompts]
         spoken: list[tuple[int, Completion]] = []
 
@@ -70,7 +69,7 @@ class FreeResponse(Protocol):
                 graded = Graded(attempts[at].item, texts[at], one.text)
                 emit(at, _answer(texts[at], one, self.grader.grade([graded])[0]))
 
-        model.generate(requests, heard)
+        model.generate(asked, heard)
 
         def done(index: int, verdict: Verdict) -> None:
             at, one = spoken[index]

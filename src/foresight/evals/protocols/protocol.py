@@ -10,12 +10,17 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout, joined
 from foresight.evals.record import Reason
-from foresight.inference.language_model import Completion, LanguageModel, Parts
+from foresight.inference.language_model import (
+    Completion,
+    GenerateRequest,
+    LanguageModel,
+    Parts,
+    Sampling,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,16 @@ class Protocol(BaseModel, ABC):
         return joined([*attempt.prefix, *asked])
 
 
+def requests(
+    attempts: Sequence[Attempt], prompts: Sequence[Parts], use: str, **sampling: Any
+) -> list[GenerateRequest]:
+    """One draw for each attempt, from its random stream for this use."""
+    return [
+        GenerateRequest(prompt, Sampling(seed=one.seed(use), **sampling))
+        for one, prompt in zip(attempts, prompts, strict=True)
+    ]
+
+
 def needs_choices(item: Item) -> None:
     """Raises UserError unless the item has choices and says which is right."""
     if len(item.choices) < 2 or not isinstance(item.target, int):
@@ -104,11 +119,6 @@ def needs_answers(item: Item) -> None:
     """Raises UserError unless the item has a tuple of texts as target."""
     if not isinstance(item.target, tuple) or not item.target:
         raise UserError(f"item {item.id}: `target` must list at least one accepted answer")
-
-
-def continued(prompt: Parts, text: str) -> Parts:
-    """The prompt with more text behind it."""
-    return joined([*prompt, Text(text)])
 
 
 def came(completion: Completion) -> bool:

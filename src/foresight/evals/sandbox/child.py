@@ -51,15 +51,9 @@ def begin(
 
 
 def read_program() -> dict[str, Any]:
-    """The program, its files put where it finds them; its stdin follows in the same file."""
-    request = _read_request(INPUT)
+    """The program; behind it in its file there is nothing, which is its stdin."""
     os.chdir(jail.WORK)
-    for name, content in request["files"].items():
-        if folder := os.path.dirname(name):
-            os.makedirs(folder, exist_ok=True)
-        with open(name, "w", encoding="utf-8") as stream:
-            stream.write(content)
-    return request
+    return _read_request(INPUT)
 
 
 def run_program(request: dict[str, Any]) -> int:

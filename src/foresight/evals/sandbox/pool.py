@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from foresight.errors import UserError
@@ -121,13 +120,13 @@ class Worker:
     def send(self, index: int, program: Program, limits: Limits) -> None:
         """Start a program; `limits` if it brings none. Raises OSError if the server is gone."""
         tested = bool(program.tests)
-        request = {"text": program.source, "files": program.files, "tested": tested}
+        request = {"text": program.source, "tested": tested}
         self.index = index
         limits = program.limits or limits
         header = json.dumps({"limits": asdict(limits), "tested": tested}).encode()
         self.deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
-        source = _memory(request, program.stdin)
-        self._tests = _memory({"text": program.tests}, "")
+        source = _memory(request)
+        self._tests = _memory({"text": program.tests})
         with source:
             socket.send_fds(self.channel, [header], [source.fileno(), self._tests.fileno()])
 
@@ -216,10 +215,7 @@ class Sandbox:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -278,11 +274,11 @@ def _ready(busy: list[Worker]) -> list[Worker]:
     return [worker for worker in busy if worker.channel in ready or worker.deadline <= now]
 
 
-def _memory(request: dict[str, Any], rest: str) -> BinaryIO:
-    """A file in memory: length and JSON, then text of its own; read from the start."""
+def _memory(request: dict[str, Any]) -> BinaryIO:
+    """A file in memory: length and JSON; read from the start."""
     text = json.dumps(request).encode()
     stream = os.fdopen(os.memfd_create("program"), "w+b", buffering=0)
-    stream.write(struct.pack("<Q", len(text)) + text + rest.encode())
+    stream.write(struct.pack("<Q", len(text)) + text)
     stream.seek(0)
     return stream
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 from typing import Literal
 
 from foresight.errors import UserError
@@ -41,27 +40,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Program:
-    """Python source and what is put before it. Raises UserError for a file outside its folder.
+    """Python source and the tests that it is put to.
 
     `tests`: Python that decides, run in another process after the source has run to its end.
     There `_program.NAME` is the source's global NAME; calls go to the source's process and back as
     plain values, so that the source can neither see nor touch what decides: printing, leaving
     early, patched builtins and objects that equal everything pass no test. Never append tests to
-    `source`: there `sys.exit(0)` passes them. `files`: text by relative path, in the working
-    directory. `limits`: else those of the sandbox.
+    `source`: there `sys.exit(0)` passes them. `limits`: else those of the sandbox.
     """
 
     source: str
-    stdin: str = ""
-    files: dict[str, str] = field(default_factory=dict)
     limits: Limits | None = None
     tests: str = ""
-
-    def __post_init__(self) -> None:
-        for name in self.files:
-            parts = PurePosixPath(name).parts
-            if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
-                raise UserError(f"file {name!r}: must be a relative path without '..'")
 
 
 @dataclass(frozen=True)

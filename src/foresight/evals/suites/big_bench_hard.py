@@ -8,11 +8,11 @@ from pathlib import Path
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import read_files
 from foresight.evals.graders import RegexMatch
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import FreeResponse
-from foresight.evals.suites.files import read_files
 from foresight.evals.suites.suite import Suite
 
 STEPS = "Let's think step by step."

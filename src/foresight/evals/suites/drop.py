@@ -10,12 +10,11 @@ from typing import Any
 from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals.drop_f1 import BETWEEN, DropF1
+from foresight.evals.files import read_files
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import FreeResponse
-from foresight.evals.suites.files import read_files
-from foresight.evals.suites.multiple_choice import no_subset
-from foresight.evals.suites.suite import Suite
+from foresight.evals.suites.suite import Suite, no_subset
 
 DEV, TRAIN = "drop_dataset_dev.json", "drop_dataset_train.json"
 

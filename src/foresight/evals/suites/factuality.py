@@ -7,12 +7,11 @@ from typing import Any
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.human_labels import HumanLabels, read_labels
+from foresight.evals.files import read_files, rows_of
 from foresight.evals.item import Item
+from foresight.evals.people.grades import People
 from foresight.evals.protocols import FreeResponse
-from foresight.evals.suites.files import read_files, rows_of
-from foresight.evals.suites.multiple_choice import no_subset
-from foresight.evals.suites.suite import Suite
+from foresight.evals.suites.suite import Suite, no_subset
 
 KNOWN = ("answers", "reference", "rubric")
 
@@ -21,17 +20,14 @@ def factuality(path: Path, subset: str) -> Suite:
     """A JSONL file of {question, category, and answers (a list), reference (a text) or rubric (a
     list of {criterion, points})}, optionally id; the likeliest answer of the model.
 
-    Graded by people unless a task file names a grader (model, rubric): their labels stand in
-    FILE.labels.jsonl beside FILE.jsonl; see `HumanLabels`.
+    Graded by people (`foresight grade`) unless a task file names a grader (model, rubric).
     """
     no_subset("factuality", subset)
     items = []
     (name, text), *_ = read_files(path, path.name.removesuffix(".gz")).items()
     for number, (where, row) in enumerate(rows_of(name, text, "question", "category"), start=1):
         items.append(_item(where, str(row.get("id", number)), row))
-    labels = path.with_name(path.name.partition(".jsonl")[0] + ".labels.jsonl")
-    grader = HumanLabels(labels=read_labels(labels) if labels.exists() else {})
-    return Suite(tuple(items), FreeResponse(temperature=0.0, max_tokens=256, grader=grader))
+    return Suite(tuple(items), FreeResponse(temperature=0.0, max_tokens=256, grader=People()))
 
 
 def _item(where: str, name: str, row: dict[str, Any]) -> Item:

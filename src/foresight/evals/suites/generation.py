@@ -12,29 +12,20 @@ from typing import Any
 from foresight.document import Text
 from foresight.errors import UserError
 from foresight.evals import sandbox
+from foresight.evals.files import read_files
 from foresight.evals.graders import NumericAnswer
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import Code, FreeResponse
-from foresight.evals.suites.files import read_files, rows_of
-from foresight.evals.suites.suite import Suite
+from foresight.evals.suites.suite import Suite, needed, no_subset, read_items
 
 
 def gsm8k(path: Path, subset: str) -> Suite:
     """Cobbe et al. 2021: `test.jsonl`, 5 worked examples from `train.jsonl`, chain of thought. The
     calculator's marks (<<2*3=6>>) are left out."""
-    if subset:
-        raise UserError(f"gsm8k has no subset {subset!r}")
-    files = read_files(path, "test.jsonl", "train.jsonl")
-    read = {
-        file: tuple(
-            _gsm8k_item(where, f"{file.removesuffix('.jsonl')}/{at}", row)
-            for at, (where, row) in enumerate(rows_of(file, text, "question", "answer"))
-        )
-        for file, text in files.items()
-    }
-    if "test.jsonl" not in read:
-        raise UserError(f"{path}: holds no test.jsonl")
+    no_subset("gsm8k", subset)
+    files = ("test.jsonl", "train.jsonl")
+    read = read_items(path, files, ("question", "answer"), _gsm8k_item)
     protocol = FreeResponse(
         layout=Layout(question="Question: {question}\nAnswer:", answer=" {solution}"),
         temperature=0.0,
@@ -42,7 +33,7 @@ def gsm8k(path: Path, subset: str) -> Suite:
         stop=("\n\nQuestion:",),
         grader=NumericAnswer(),
     )
-    return Suite(read["test.jsonl"], protocol, {"": read.get("train.jsonl", ())}, shots=5)
+    return Suite(needed(path, read, "test"), protocol, {"": read.get("train", ())}, shots=5)
 
 
 def _gsm8k_item(where: str, name: str, row: dict[str, Any]) -> Item:
@@ -109,36 +100,35 @@ def _prefixes(example: Item) -> tuple[str, str]:
 
 def humaneval(path: Path, subset: str) -> Suite:
     """Chen et al. 2021: `HumanEval.jsonl`, zero-shot, completions of the prompt."""
-    if subset:
-        raise UserError(f"humaneval has no subset {subset!r}")
-    items = []
-    for file, text in read_files(path, "HumanEval.jsonl").items():
-        for _, row in rows_of(file, text, "task_id", "prompt", "entry_point", "test"):
-            program = sandbox.human_eval(row["prompt"], "", row["test"], row["entry_point"])
-            meta = {"entry_point": row["entry_point"], "solution": row["canonical_solution"]}
-            parts = (Text(row["prompt"]),)
-            items.append(Item(row["task_id"], parts, (), (program.tests,), meta=meta))
-    return Suite(tuple(items), Code())
+    no_subset("humaneval", subset)
+    fields = ("task_id", "prompt", "entry_point", "test")
+    read = read_items(path, ("HumanEval.jsonl",), fields, _humaneval_item)
+    return Suite(read["HumanEval"], Code())
+
+
+def _humaneval_item(where: str, name: str, row: dict[str, Any]) -> Item:
+    program = sandbox.human_eval(row["prompt"], "", row["test"], row["entry_point"])
+    meta = {"entry_point": row["entry_point"], "solution": row["canonical_solution"]}
+    return Item(row["task_id"], (Text(row["prompt"]),), (), (program.tests,), meta=meta)
 
 
 def mbpp(path: Path, subset: str) -> Suite:
     """Austin et al. 2021: `mbpp.jsonl`, task ids 11 to 510, 3 examples from ids 1 to 10, the tests
     shown in the prompt."""
-    if subset:
-        raise UserError(f"mbpp has no subset {subset!r}")
-    items, examples = [], []
-    for file, text in read_files(path, "mbpp.jsonl").items():
-        for _, row in rows_of(file, text, "task_id", "text", "code", "test_list"):
-            shown = "\n".join(row["test_list"])
-            asked = f"{row['text']}\nThe code must pass these tests:\n{shown}\n[BEGIN]\n"
-            setup = row.get("test_setup_code") or ""
-            tests = (sandbox.mbpp("", row["code"], row["test_list"], setup).tests,)
-            meta = {"solution": row["code"].replace("\r\n", "\n").replace("\r", "\n")}
-            item = Item(str(row["task_id"]), (Text(asked),), (), tests, meta=meta)
-            if row["task_id"] <= 10:
-                examples.append(item)
-            elif row["task_id"] <= 510:
-                items.append(item)
+    no_subset("mbpp", subset)
+    fields = ("task_id", "text", "code", "test_list")
+    read = read_items(path, ("mbpp.jsonl",), fields, _mbpp_item)["mbpp"]
+    items = tuple(item for item in read if 10 < int(item.id) <= 510)
+    examples = tuple(item for item in read if int(item.id) <= 10)
     layout = Layout(question="{question}", answer="{solution}\n[DONE]")
     protocol = Code(layout=layout, continues=False, stop=("[DONE]",))
-    return Suite(tuple(items), protocol, {"": tuple(examples)}, shots=3)
+    return Suite(items, protocol, {"": examples}, shots=3)
+
+
+def _mbpp_item(where: str, name: str, row: dict[str, Any]) -> Item:
+    shown = "\n".join(row["test_list"])
+    asked = f"{row['text']}\nThe code must pass these tests:\n{shown}\n[BEGIN]\n"
+    setup = row.get("test_setup_code") or ""
+    program = sandbox.mbpp("", row["code"], row["test_list"], setup)
+    meta = {"solution": row["code"].replace("\r\n", "\n").replace("\r", "\n")}
+    return Item(str(row["task_id"]), (Text(asked),), (), (program.tests,), meta=meta)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from foresight.errors import UserError
+from foresight.evals.files import lines_of
 
 HUB = "hub:"
 Row = dict[str, Any]
@@ -70,15 +71,11 @@ def _splits(name: str, config: str) -> Splits:
         ) from None
 
 
-def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
 def _plain(**names: str) -> Callable[[Splits, str], dict[str, str]]:
     """Splits whose rows are the lines of the official files `names`."""
 
     def files(splits: Splits, config: str) -> dict[str, str]:
-        return {file: _lines(splits[split]) for split, file in names.items() if split in splits}
+        return {file: lines_of(splits[split]) for split, file in names.items() if split in splits}
 
     return files
 
@@ -107,7 +104,7 @@ def _arc(splits: Splits, config: str) -> dict[str, str]:
 
     kind = "Easy" if "easy" in config.lower() else "Challenge"
     names = {"train": "Train", "validation": "Dev", "test": "Test"}
-    return {f"ARC-{kind}-{names[split]}.jsonl": _lines(map(line, splits[split]))
+    return {f"ARC-{kind}-{names[split]}.jsonl": lines_of(map(line, splits[split]))
             for split in names if split in splits}  # fmt: skip
 
 
@@ -163,7 +160,7 @@ def _bbh(splits: Splits, config: str) -> dict[str, str]:
 
 def _mbpp(splits: Splits, config: str) -> dict[str, str]:
     rows = (row for split in splits.values() for row in split)
-    return {"mbpp.jsonl": _lines(sorted(rows, key=lambda row: int(row["task_id"])))}
+    return {"mbpp.jsonl": lines_of(sorted(rows, key=lambda row: int(row["task_id"])))}
 
 
 _TABLES: dict[str, tuple[str, Callable[[Splits, str], dict[str, str]]]] = {

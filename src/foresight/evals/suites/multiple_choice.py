@@ -17,11 +17,11 @@ from typing import Any
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import read_files, rows_of
 from foresight.evals.item import Item
 from foresight.evals.layout import LETTERS, Layout
 from foresight.evals.protocols import ChoiceLogprob
-from foresight.evals.suites.files import read_files, rows_of
-from foresight.evals.suites.suite import Suite
+from foresight.evals.suites.suite import Suite, needed, no_subset, read_items
 
 LETTER = "{question}\n{options}Answer:"
 TEXT = Layout(question="{question}", answers="choice")
@@ -79,21 +79,15 @@ def arc(path: Path, subset: str) -> Suite:
     """Clark et al. 2018: `ARC-Challenge-Test.jsonl` (else Dev), 25 examples from Train. `subset`:
     Challenge (default) or Easy."""
     name = subset.capitalize() or "Challenge"
-    files = read_files(path, *(f"ARC-{name}-{split}.jsonl" for split in ("Test", "Dev", "Train")))
-    read = {
-        file.removesuffix(".jsonl").rsplit("-", 1)[1]: tuple(
-            _arc_item(where, row) for where, row in rows_of(file, text, "id", "question")
-        )
-        for file, text in files.items()
-    }
-    items = read.get("Test") or read.get("Dev")
-    if not items:
-        raise UserError(f"{path}: holds neither ARC-{name}-Test.jsonl nor ARC-{name}-Dev.jsonl")
+    test, dev, train = (f"ARC-{name}-{split}" for split in ("Test", "Dev", "Train"))
+    files = [f"{one}.jsonl" for one in (test, dev, train)]
+    read = read_items(path, files, ("id", "question"), _arc_item)
+    items = needed(path, read, test, dev)
     protocol = ChoiceLogprob(layout=Layout(question=f"Question: {LETTER}"))
-    return Suite(items, protocol, {"": read.get("Train", ())}, shots=25)
+    return Suite(items, protocol, {"": read.get(train, ())}, shots=25)
 
 
-def _arc_item(where: str, row: dict[str, Any]) -> Item:
+def _arc_item(where: str, name: str, row: dict[str, Any]) -> Item:
     try:
         choices = row["question"]["choices"]
         labels = [one["label"] for one in choices]
@@ -110,22 +104,19 @@ def _arc_item(where: str, row: dict[str, Any]) -> Item:
 
 
 def hellaswag(path: Path, subset: str) -> Suite:
-    """Zellers et al. 2019: rows of `hellaswag*.jsonl`, 10 examples from `hellaswag_train*.jsonl`,
-    else the set's own first ten; the test file has no labels. Endings by log-probability per byte.
-    """
+    """Zellers et al. 2019: `hellaswag_val.jsonl`, 10 examples from `hellaswag_train.jsonl`, else
+    the set's own first ten; the test file has no labels. Endings by log-probability per byte."""
     no_subset("hellaswag", subset)
+    fields = ("ind", "activity_label", "ctx_a", "ctx_b", "endings", "label")
+    files = ("hellaswag.jsonl", "hellaswag_train*.jsonl", "hellaswag_val*.jsonl")
     items: dict[bool, tuple[Item, ...]] = {False: (), True: ()}
-    for file, text in read_files(path, "hellaswag*.jsonl").items():
-        if file.startswith("hellaswag_test"):
-            continue
-        fields = ("ind", "activity_label", "ctx_a", "ctx_b", "endings", "label")
-        rows = tuple(_hellaswag_item(where, row) for where, row in rows_of(file, text, *fields))
-        items[file.startswith("hellaswag_train")] += rows
+    for file, some in read_items(path, files, fields, _hellaswag_item).items():
+        items[file.startswith("hellaswag_train")] += some
     protocol = ChoiceLogprob(layout=TEXT, normalise="per_byte")
     return Suite(items[False], protocol, {"": items[True]}, shots=10)
 
 
-def _hellaswag_item(where: str, row: dict[str, Any]) -> Item:
+def _hellaswag_item(where: str, name: str, row: dict[str, Any]) -> Item:
     context = f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}"
     try:
         return Item(
@@ -152,23 +143,15 @@ def winogrande(path: Path, subset: str) -> Suite:
     if subset not in ("", "partial"):
         raise UserError(f"winogrande has no subset {subset!r}; expected partial, or none")
     make = _partial_item if subset else _winogrande_item
-    files = read_files(path, "dev.jsonl", "train_*.jsonl")
     fields = ("sentence", "option1", "option2", "answer")
-    read = {
-        file: tuple(
-            make(where, f"{file.removesuffix('.jsonl')}/{at}", row)
-            for at, (where, row) in enumerate(rows_of(file, text, *fields))
-        )
-        for file, text in files.items()
-    }
-    if "dev.jsonl" not in read:
-        raise UserError(f"{path}: holds no dev.jsonl")
-    items = read.pop("dev.jsonl")
+    read = read_items(path, ("dev.jsonl", "train_*.jsonl"), fields, make)
+    items = needed(path, read, "dev")
+    examples = next((some for file, some in read.items() if file != "dev"), ())
     protocol = ChoiceLogprob(layout=Layout(question=LETTER))
     if subset:
         layout = Layout(answers="choice", answer="{answer}")
         protocol = ChoiceLogprob(layout=layout, normalise="suffix")
-    return Suite(items, protocol, {"": next(iter(read.values()), ())}, shots=5)
+    return Suite(items, protocol, {"": examples}, shots=5)
 
 
 def _winogrande_item(where: str, name: str, row: dict[str, Any]) -> Item:
@@ -216,9 +199,3 @@ def agieval_question(row: dict[str, Any]) -> tuple[str, tuple[str, ...], str]:
     group = hashlib.sha256(passage.encode()).hexdigest()[:12] if passage else ""
     text = f"{passage}\n{row['question']}" if passage else row["question"]
     return text.strip(), choices, group
-
-
-def no_subset(name: str, subset: str) -> None:
-    """Raises UserError if one is named."""
-    if subset:
-        raise UserError(f"{name} has no subset {subset!r}")

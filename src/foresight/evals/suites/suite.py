@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from foresight.errors import UserError
+from foresight.evals.files import read_files, rows_of
 from foresight.evals.item import Item
 from foresight.evals.protocols import Protocol
 from foresight.evals.task import Task
@@ -51,6 +54,36 @@ class Suite:
             if len(some) < shots:
                 some.setdefault(_cluster(item), item)
         return {category: tuple(some.values()) for category, some in lent.items()}
+
+
+Make = Callable[[str, str, dict[str, Any]], Item]
+"""An item from the place where its row stands, its name (FILE/NUMBER) and the row."""
+
+
+def read_items(
+    path: Path, patterns: Sequence[str], fields: Sequence[str], make: Make
+) -> dict[str, tuple[Item, ...]]:
+    """Items by JSONL file, its suffix left out."""
+    found = {}
+    for file, text in read_files(path, *patterns).items():
+        stem = file.removesuffix(".jsonl")
+        rows = enumerate(rows_of(f"{path}, {file}", text, *fields))
+        found[stem] = tuple(make(where, f"{stem}/{at}", row) for at, (where, row) in rows)
+    return found
+
+
+def needed(path: Path, read: Mapping[str, tuple[Item, ...]], *names: str) -> tuple[Item, ...]:
+    """The items of the first file that is there and has any. Raises UserError if none is."""
+    for name in names:
+        if read.get(name):
+            return read[name]
+    raise UserError(f"{path}: holds no {'.jsonl and no '.join(names)}.jsonl")
+
+
+def no_subset(name: str, subset: str) -> None:
+    """Raises UserError if one is named."""
+    if subset:
+        raise UserError(f"{name} has no subset {subset!r}")
 
 
 def _cluster(item: Item) -> tuple[bool, str]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from foresight.document import Text
 from foresight.errors import UserError
+from foresight.evals.files import read_files
 from foresight.evals.item import Item
 from foresight.evals.layout import Layout
 from foresight.evals.protocols import ChoiceLogprob
-from foresight.evals.suites.files import read_files
 from foresight.evals.suites.suite import Suite
 
 _COLUMNS = ("Category", "Question", "Best Answer", "Correct Answers", "Incorrect Answers")

@@ -10,9 +10,12 @@ import pytest
 
 from foresight.errors import UserError
 from foresight.evals.categories import graders_agree, read_series
-from foresight.evals.human_labels import read_labels
+from foresight.evals.journal import read_records
+from foresight.evals.people.desk import Sharing
+from foresight.evals.people.grading import Answers, GradeDesk
+from foresight.evals.people.rubrics import read_rubrics
 from foresight.evals.reading import read_task
-from foresight.evals.record import Reason
+from foresight.evals.record import Reason, Record
 from foresight.evals.runner import run
 from tests.evals.models import Written
 
@@ -37,7 +40,25 @@ def judge(prompt: str, request: object) -> str:
     return "It does.\nYes" if "judged:\n Armstrong" in prompt else "No"
 
 
-def test_labels_are_filled_in_between_two_runs(tmp_path: Path) -> None:
+def graded_by(out: Path, *graders: tuple[str, list[float | None]]) -> list[Record]:
+    """The records of a run, with what people gave to each on the page (None: skipped)."""
+    answers = Answers.read(out)
+    people = Sharing(tuple(name for name, _ in graders), 1.0)
+    with GradeDesk(answers, read_rubrics("1"), people) as desk:
+        for name, points in graders:
+            of = dict(zip((one.prompt for one in answers.records), points, strict=True))
+            while (shown := desk.card(name)["card"]) is not None:
+                given = of[shown["prompt"]]
+                said = {
+                    "action": "skip" if given is None else "grade",
+                    "criteria": {"Points": given},
+                }
+                desk.enter(name, {"id": shown["id"]} | said)
+    write(out.with_suffix(".jsonl"), [json.loads(one.to_line()) for one in answers.scored()])
+    return read_records(out.with_suffix(".jsonl"))
+
+
+def test_people_grade_what_a_run_left_to_them(tmp_path: Path) -> None:
     write(tmp_path / "q.jsonl", ROWS)
     task, model, out = (
         read_task(f"factuality@{tmp_path / 'q.jsonl'}"),
@@ -45,25 +66,15 @@ def test_labels_are_filled_in_between_two_runs(tmp_path: Path) -> None:
         tmp_path / "o",
     )
     first = run(task, model, out)
-    assert {one.reason for one in first} == {Reason.GRADER_FAILED} and first[0].output
-    rows = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
-    rows[0]["score"], rows[1]["score"] = 1, 0
-    # A second person disagrees about the first; the third stays unlabelled.
-    write(tmp_path / "q.labels.jsonl", [*rows, rows[0] | {"score": 0}])
-    again = read_task(f"factuality@{tmp_path / 'q.jsonl'}")
-    assert again.hash == task.hash
-    second = run(again, model, out)
+    assert {one.reason for one in first} == {Reason.UNGRADED} and first[0].output
+    # A second person disagrees about the first; nobody grades the third.
+    second = graded_by(out, ("ann", [1, 0, None]), ("ben", [0, 0, None]))
     assert [one.score for one in second] == [0.5, 0.0, None]
-    (series,) = read_series([out])
+    (series,) = read_series([tmp_path / "o.jsonl"])
     assert {name: one.mean for name, one in series.means.items()} == {"history": 0.5, "science": 0}
     assert series.unscored == 1 and series.chance is None
-
-
-def test_a_label_is_of_a_response_and_not_of_a_question(tmp_path: Path) -> None:
-    write(tmp_path / "q.jsonl", ROWS[:1])
-    write(tmp_path / "q.labels.jsonl", [{"item": "moon", "output": "Aldrin", "score": 0}])
-    (found,) = run(read_task(f"factuality@{tmp_path / 'q.jsonl'}"), Written(judge), tmp_path / "o")
-    assert found.score is None and found.details["explanation"] == "no label"
+    asked = len(model.requests)
+    assert run(task, model, out) == first and len(model.requests) == asked, "asked once"
 
 
 def test_a_model_judges_and_its_agreement_with_people_is_told(
@@ -78,16 +89,15 @@ def test_a_model_judges_and_its_agreement_with_people_is_told(
     assert [one.score for one in judged] == [1.0, 0.0]
     asked = [one.prompt[0].text for one in model.requests]  # type: ignore[union-attr]
     assert any("known to be true:\n100 degrees\n" in one for one in asked)
-    labels = [{"item": one.item, "output": one.output, "score": 1} for one in judged]
-    write(tmp_path / "people.jsonl", labels)
-    (tmp_path / "people.yaml").write_text(
-        spec + ", grader: {kind: labels, labels: people.jsonl}}\n"
-    )
-    run(read_task(str(tmp_path / "people.yaml")), model, tmp_path / "people")
-    series = read_series([tmp_path / "judged", tmp_path / "people"])
-    ((_, _, found),) = graders_agree(series)
-    assert (found.n, found.accuracy) == (2, 0.5)
-    assert [one.name for one in series] == [str(tmp_path / "judged"), str(tmp_path / "people")]
+    run(read_task(f"factuality@{tmp_path / 'q.jsonl'}"), model, tmp_path / "people")
+    graded_by(tmp_path / "people", ("ann", [1, 1]))
+    series = read_series([tmp_path / "judged", tmp_path / "people.jsonl"])
+    (found,) = graders_agree(series)
+    assert (found.n, found.same.mean) == (2, 0.5)
+    assert [one.name for one in series] == [
+        str(tmp_path / "judged"),
+        str(tmp_path / "people.jsonl"),
+    ]
 
 
 def test_rubrics_are_for_the_rubric_grader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,16 +126,3 @@ def test_broken_questions_are_named(tmp_path: Path, row: dict[str, Any], message
     write(tmp_path / "q.jsonl", [row])
     with pytest.raises(UserError, match=message):
         read_task(f"factuality@{tmp_path / 'q.jsonl'}")
-
-
-def test_broken_labels_are_named(tmp_path: Path) -> None:
-    for row, message in (
-        ({"item": "x", "score": 1}, "line 1, field output: missing"),
-        ({"item": "x", "output": "y", "score": 2}, "line 1, field score: 2; expected a number"),
-        ({"item": "x", "output": "y", "score": True}, "field score: True"),
-    ):
-        write(tmp_path / "labels.jsonl", [row])
-        with pytest.raises(UserError, match=message):
-            read_labels(tmp_path / "labels.jsonl")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_labels(tmp_path / "nowhere.jsonl")

@@ -11,9 +11,10 @@ import pytest
 from foresight.errors import UserError
 from foresight.evals.journal import read_records
 from foresight.evals.people.desk import Sharing
-from foresight.evals.people.entry import read_rows
-from foresight.evals.people.grade import Answers, Grade, GradeDesk, graded_records, grading
-from foresight.evals.people.rubric import read_rubrics
+from foresight.evals.people.entry import read_journal
+from foresight.evals.people.grades import Grade, response_key
+from foresight.evals.people.grading import Answers, GradeDesk, Grading, grading
+from foresight.evals.people.rubrics import read_rubrics
 from foresight.evals.record import Reason
 from tests.evals.people.samples import answers
 from tests.report.records import record
@@ -28,6 +29,11 @@ def folder(tmp_path: Path) -> Path:
 
 def desk(folder: Path, rubric: str = "4", overlap: float = 1.0) -> GradeDesk:
     return GradeDesk(Answers.read(folder), read_rubrics(rubric), Sharing(JUDGES, overlap))
+
+
+def graded(folder: Path) -> Grading:
+    answers = Answers.read(folder)
+    return grading(answers.records, answers.grades())
 
 
 def give(book: GradeDesk, person: str, points: object, **more: Any) -> dict[str, Any]:
@@ -68,10 +74,12 @@ def test_a_grade_says_everything(folder: Path) -> None:
         said = {"id": shown["id"], "action": "grade", "criteria": {"a": 1, "b": 2.5}, "note": "ok"}
         book.enter("ann", said)
         book.enter("ann", {"id": book.card("ann")["card"]["id"], "action": "skip"})
-    first, second = read_rows(folder / "grades.jsonl", Grade)
+    first, second = read_journal(folder / "grades.jsonl", Grade)
     assert (first.points, first.max, first.criteria) == (3.5, 4.0, {"a": 1.0, "b": 2.5})
     assert (first.grader, first.note, first.action) == ("ann", "ok", "grade")
-    assert first.item.startswith("q") and first.key in Answers.read(folder).records
+    assert first.item.startswith("q") and first.key in map(
+        response_key, Answers.read(folder).records
+    )
     assert second.action == "skip" and len(Answers.read(folder).grades()) == 1
 
 
@@ -98,7 +106,7 @@ def test_nonsense_is_told_and_not_written(folder: Path, said: dict[str, Any], me
 
 def test_people_and_records_beside_each_other(folder: Path) -> None:
     grade_all(folder, ben=1.0)
-    found = grading(Answers.read(folder))
+    found = graded(folder)
     assert (found.answers, found.graded, found.graders) == (12, 12, {"ann": 12, "ben": 12})
     [pair] = found.agreement
     assert (pair.first, pair.second, pair.n) == ("ann", "ben", 12)
@@ -113,7 +121,7 @@ def test_people_and_records_beside_each_other(folder: Path) -> None:
     alone = answers(folder.parent / f"{folder.name}-one")
     with desk(alone, overlap=0.0) as book:
         give(book, "ann", 2)
-    few = grading(Answers.read(alone))
+    few = graded(alone)
     assert few.agreement == () and few.graded == 1
 
 
@@ -125,8 +133,7 @@ def test_records_get_the_mean_of_their_grades(folder: Path) -> None:
         while book.card("ben")["card"]["id"] != shown:
             book.enter("ben", {"id": book.card("ben")["card"]["id"], "action": "skip"})
         give(book, "ben", 4)
-    both = Answers.read(folder)
-    found = graded_records(both.records.values(), both.grades())
+    found = Answers.read(folder).scored()
     scored = {one.score: one for one in found if one.score is not None}
     assert scored.keys() == {1 / 4, 3.5 / 4} and len(found) == 12
     assert scored[3.5 / 4].reason == Reason.OK
@@ -135,7 +142,7 @@ def test_records_get_the_mean_of_their_grades(folder: Path) -> None:
         ("ann", 3.0, "fine"), ("ben", 4.0, "")
     ]  # fmt: skip
     waiting = [one for one in found if one.score is None]
-    assert {one.reason for one in waiting} == {Reason.GRADER_FAILED} and len(waiting) == 10
+    assert {one.reason for one in waiting} == {Reason.UNGRADED} and len(waiting) == 10
     path = folder / "graded.jsonl"
     path.write_text("".join(one.to_line() + "\n" for one in found))
     assert [one.to_line() for one in read_records(path)] == [one.to_line() for one in found]
@@ -149,10 +156,9 @@ def test_what_was_not_answered_is_not_graded(tmp_path: Path) -> None:
         assert book.card("ann")["left"] == 1
         assert book.card("ann")["card"]["gold"] == ["Venus"]
         give(book, "ann", 2)
-    both = Answers.read(path)
-    first, second = graded_records(both.records.values(), both.grades())
+    first, second = Answers.read(path).scored()
     assert first.to_line() == silent.to_line() and second.score == 0.5
-    assert grading(both).answers == 1
+    assert graded(path).answers == 1
 
 
 def test_nothing_to_grade_is_told(tmp_path: Path, folder: Path) -> None:
@@ -160,4 +166,4 @@ def test_nothing_to_grade_is_told(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="holds no records"):
         Answers.read(tmp_path / "empty")
     with pytest.raises(UserError, match="no grades yet"):
-        grading(Answers.read(folder))
+        graded(folder)
