@@ -113,7 +113,7 @@ def test_what_prefer_export_writes_is_read(tmp_path: Path) -> None:
     export(Collection.read(collection.folder), tmp_path / "pairs.jsonl")
     pairs = read_pairs(tmp_path / "pairs.jsonl")
     assert len(pairs) == 4 and all(one.meta == {"judges": 1} for one in pairs)
-    texts = {(one.model, one.text) for one in collection.answers}
+    texts = {(one.model, one.output) for one in collection.answers}
     assert all(("alpha", one.chosen) in texts and ("beta", one.rejected) in texts for one in pairs)
     assert sum(isinstance(part, Image) for one in pairs for part in one.prompt[0].parts) == 1
     assert len({one.group for one in pairs}) == 4

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.evals.people.grades import People
 from foresight.evals.item import Item
+from foresight.evals.people.grades import People
 from foresight.evals.protocols import FreeResponse
 from foresight.evals.task import Task
 from foresight.posttrain.chat import Message

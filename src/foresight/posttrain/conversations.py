@@ -18,8 +18,8 @@ from typing import Any, NoReturn, TypeVar
 
 from foresight.document import Image, Text
 from foresight.errors import UserError
-from foresight.evals.layout import prompt_text
 from foresight.evals.files import read_files, rows_of
+from foresight.evals.layout import prompt_text
 from foresight.inference.wire import data_url
 from foresight.posttrain.chat import ROLES, Conversation, Message, Role, render
 from foresight.runs import sha256_text, write_atomic

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.evals.statistics import Estimate, mean_estimate
 from foresight.evals.files import read_files, rows_of
+from foresight.evals.statistics import Estimate, mean_estimate
 from foresight.posttrain.chat import ROLES, Conversation, Message
 from foresight.posttrain.condition import Floats
 from foresight.posttrain.rubric import Answered, Rubric

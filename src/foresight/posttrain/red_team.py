@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from foresight.errors import UserError
-from foresight.evals.journal import Journal
 from foresight.evals.files import validated
+from foresight.evals.journal import Journal
 from foresight.evals.people.entry import Row, read_journal
 from foresight.inference.language_model import Finish, GenerateRequest, LanguageModel, Sampling
 from foresight.posttrain.chat import Conversation, Message, Role, chat_prompt
