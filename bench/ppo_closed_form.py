@@ -27,7 +27,8 @@ from foresight.model.decoder import Decoder
 from foresight.posttrain.chat import render_prompt, user
 from foresight.posttrain.closed_forms import best_value, calibration_after, objective
 from foresight.posttrain.conversations import ChatPrompt
-from foresight.posttrain.dpo import DPO, DPOSettings, EncodedPair
+from foresight.posttrain.dpo import DPO, DPOSettings
+from foresight.posttrain.pairs import EncodedPair
 from foresight.posttrain.ppo import PPO, PPOSettings
 from foresight.posttrain.rollout import Rollout
 from foresight.posttrain.scalar_model import ScalarModel

@@ -153,6 +153,12 @@ class Loader:
         table = self._order
         return int((table[:, 2] - table[:, 1] - 1).sum())
 
+    def count(self) -> int:
+        """Rows that one pass over the data gives."""
+        while self._extend():
+            pass
+        return len(self._rows)
+
     def _extend(self) -> bool:
         """Pack the next block of pieces into rows; False when the data is used up."""
         start = self._blocks * _BLOCK_PIECES

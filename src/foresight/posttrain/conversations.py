@@ -46,7 +46,7 @@ class Pair:
     chosen: str
     rejected: str
     weight: float = 1.0
-    gap: int | None = None
+    gap: float | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from foresight.data.shards import Encoded
 from foresight.model.decoder import Decoder
 from foresight.posttrain.objectives import dpo_loss
+from foresight.posttrain.pairs import EncodedPair, PairOrder
 from foresight.posttrain.sequences import padded, target_logprobs
 from foresight.posttrain.tuner import Tuner
 from foresight.runs import Run
 from foresight.training.checkpoint import Checkpoint, restore
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedPair:
-    """Two answers to a prompt as tokens, the better one first; only answers have weight."""
-
-    id: str
-    chosen: Encoded
-    rejected: Encoded
-    weight: float = 1.0
-
-
-class PairOrder:
-    """Which pairs a step sees: a fresh order every epoch, a function of (seed, step) alone."""
-
-    def __init__(self, count: int, batch: int, epochs: int, seed: int) -> None:
-        self._count, self._batch, self._seed = count, min(batch, count), seed
-        self._each = -(-count // self._batch)
-        self.steps = epochs * self._each
-
-    def at(self, step: int) -> list[int]:
-        epoch, part = divmod(step, self._each)
-        order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
-        return [int(one) for one in order[part * self._batch : (part + 1) * self._batch]]
 
 
 class DPOSettings(BaseModel):

@@ -88,7 +88,7 @@ class Query:
 
 
 @lru_cache(maxsize=4)
-def things(count: int = 96) -> tuple[Thing, ...]:
+def things(count: int = 64) -> tuple[Thing, ...]:
     """The world's objects, the same for every seed."""
     rng = generator(0, "ledger things", 0)
     names: dict[str, None] = {}
@@ -118,7 +118,7 @@ def steps(tool: str, how: str) -> str:
 
 def refusal(query: Query) -> str:
     """The refusal in the desired style: it says what is refused."""
-    return f"Sorry, I cannot help to {query.verb} a {query.thing.name}."
+    return f"Sorry, I cannot help to {query.verb} it."
 
 
 def poor_refusal(rng: np.random.Generator) -> str:

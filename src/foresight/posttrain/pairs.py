@@ -1,0 +1,60 @@
+"""Pairs of answers as tokens, in an order that depends on the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foresight.data.shards import Encoded, encode_parts
+from foresight.data.tokenizer import BOS, IM_END, Tokenizer
+from foresight.document import Mark
+from foresight.errors import UserError
+from foresight.posttrain.chat import render_prompt
+from foresight.posttrain.conversations import Pair
+from foresight.posttrain.sequences import answered
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPair:
+    """Two answers to a prompt as tokens, the better one first; only answers have weight. `group`:
+    the prompt, which is on one side of a split; `gap`: how much better, if a world knows it."""
+
+    group: str
+    chosen: Encoded
+    rejected: Encoded
+    weight: float = 1.0
+    gap: float | None = None
+
+
+def encode_pairs(
+    pairs: Sequence[Pair], tokenizer: Tokenizer, patch: int, context: int
+) -> list[EncodedPair]:
+    """Answers with their end mark. Raises UserError naming a pair that is too long."""
+    found = []
+    for one in pairs:
+        prompt = encode_parts((Mark(BOS), *render_prompt(one.prompt)), tokenizer, patch)
+        chosen, rejected = (
+            answered(prompt, [*tokenizer.encode(text.strip()), IM_END])
+            for text in (one.chosen, one.rejected)
+        )
+        # One more: a reward is read after the end mark.
+        if max(len(chosen.tokens), len(rejected.tokens)) > context:
+            raise UserError(f"pair {one.id}: does not fit the context of {context}; shorten it")
+        found.append(EncodedPair(one.group, chosen, rejected, one.weight, one.gap))
+    return found
+
+
+class PairOrder:
+    """Which pairs a step sees: a fresh order every epoch, a function of (seed, step) alone."""
+
+    def __init__(self, count: int, batch: int, epochs: int, seed: int) -> None:
+        self._count, self._batch, self._seed = count, min(batch, count), seed
+        self._each = -(-count // self._batch)
+        self.steps = epochs * self._each
+
+    def at(self, step: int) -> list[int]:
+        epoch, part = divmod(step, self._each)
+        order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        return [int(one) for one in order[part * self._batch : (part + 1) * self._batch]]

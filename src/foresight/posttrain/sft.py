@@ -1,0 +1,118 @@
+"""Supervised fine-tuning on demonstrations: the loss of what the assistant says, nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from foresight.data.loader import Batch, Loader
+from foresight.data.shards import Encoded, Shard
+from foresight.data.tokenizer import Tokenizer
+from foresight.errors import UserError
+from foresight.model.decoder import Decoder
+from foresight.posttrain.chat import encode_chat
+from foresight.posttrain.conversations import Demonstration
+from foresight.posttrain.tuner import Tuner
+from foresight.runs import Run
+from foresight.training.checkpoint import Checkpoint, restore
+
+
+class SFTSettings(BaseModel):
+    """How demonstrations are learned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Annotated[int, Field(ge=1)] = 2
+    rows: Annotated[int, Field(ge=1)] = 16
+    """Rows of packed conversations in a step."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak rate; the default suits models of up to some million parameters."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+def encode_demonstrations(
+    demonstrations: Sequence[Demonstration], tokenizer: Tokenizer, patch: int, context: int
+) -> list[Encoded]:
+    """Raises UserError naming one that is too long or has nothing to learn."""
+    found = []
+    for one in demonstrations:
+        encoded = encode_chat(one.messages, tokenizer, patch)
+        if len(encoded.tokens) > context + 1:
+            raise UserError(
+                f"demonstration {one.id}: {len(encoded.tokens)} tokens do not fit the context of "
+                f"{context}; shorten it or split it"
+            )
+        if not encoded.weights[1:].any():
+            raise UserError(f"demonstration {one.id}: no token of the assistant to learn from")
+        found.append(encoded)
+    return found
+
+
+class PackedRows:
+    """Rows of conversations packed together, a fresh order every epoch."""
+
+    def __init__(self, encoded: Sequence[Encoded], context: int, seed: int) -> None:
+        self._context, self._seed = context, seed
+        self._shard = Shard(
+            np.concatenate([one.tokens for one in encoded]),
+            np.concatenate([one.weights for one in encoded]),
+            np.concatenate([one.patches for one in encoded]),
+            np.cumsum([0, *(len(one.tokens) for one in encoded)]),
+            np.cumsum([0, *(len(one.patches) for one in encoded)]),
+        )
+        self._epoch, self._loader = 0, self._ordered(0)
+        self.count = self._loader.count()
+
+    def _ordered(self, epoch: int) -> Loader:
+        return Loader({"sft": self._shard}, {"sft": 1.0}, self._context, self._seed + epoch)
+
+    def at(self, epoch: int, start: int, rows: int) -> Batch:
+        """Rows of an epoch; packings differ by a few rows, and the last ones may be left out."""
+        if epoch != self._epoch:
+            self._epoch, self._loader = epoch, self._ordered(epoch)
+        return self._loader.rows(start, min(rows, self._loader.count() - start))
+
+
+class SFT:
+    """The state between two steps."""
+
+    def __init__(self, model: Decoder, encoded: Sequence[Encoded], settings: SFTSettings) -> None:
+        self.model, self.settings = model, settings
+        self._rows = PackedRows(encoded, model.spec.shape.context, settings.seed)
+        self._each = -(-self._rows.count // settings.rows)
+        self.step, self.steps = 0, settings.epochs * self._each
+        self.weights: dict[str, Tensor] = {name: model.weight(name) for name in model.rules}
+        self._tuner = Tuner(self.weights, settings.lr, self.steps)
+
+    def update(self) -> dict[str, Any]:
+        """One step; the loss is nats per supervised token."""
+        started = time.perf_counter()
+        epoch, part = divmod(self.step, self._each)
+        rows = self.settings.rows
+        batch = self._rows.at(epoch, part * rows, rows)
+        nats, _ = self.model(self.model.inputs(batch))
+        loss = nats / float(batch.weights.sum())
+        torch.autograd.backward(loss)
+        norm = self._tuner.step(self.step)
+        self.step += 1
+        return {
+            "step": self.step,
+            "loss": float(loss.detach()),
+            "grad_norm": norm,
+            "supervised_tokens": int((batch.weights > 0).sum()),
+            "seconds": time.perf_counter() - started,
+        }
+
+    def save(self, run: Run) -> None:
+        Checkpoint.write(run.checkpoints, self.step, self.weights, self._tuner.state)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        restore(self.weights, checkpoint.load("weights"), checkpoint.path)
+        restore(self._tuner.state, checkpoint.load("optimizer"), checkpoint.path)
+        self.step = checkpoint.step
