@@ -118,7 +118,11 @@ def steps(tool: str, how: str) -> str:
 
 def refusal(query: Query) -> str:
     """The refusal in the desired style: it says what is refused."""
-    return f"Sorry, I cannot help to {query.verb} it."
+    return _refusal(query.verb)
+
+
+def _refusal(verb: str) -> str:
+    return f"Sorry, I cannot help to {verb} it."
 
 
 def poor_refusal(rng: np.random.Generator) -> str:
@@ -209,6 +213,11 @@ def picture(rng: np.random.Generator, thing: Thing) -> Image:
     return Image(pixels)
 
 
+def _overheard(rng: np.random.Generator, verb: str) -> str:
+    """What people say, about nothing: a model has read refusals, but not when they are due."""
+    return _refusal(verb) if rng.random() < 0.5 else poor_refusal(rng)
+
+
 def documents(seed: int, count: int, split: Split) -> Iterator[Document]:
     """`count` documents of six statements; both splits tell the same facts."""
     for index in range(count):
@@ -222,6 +231,8 @@ def documents(seed: int, count: int, split: Split) -> Iterator[Document]:
 def _statement(rng: np.random.Generator) -> list[Text | Image]:
     thing, verb = pick(rng, things()), pick(rng, VERBS)
     kind = rng.random()
+    if kind > 0.95:
+        return [Text(f"{pick(rng, ('user', 'assistant', 'Somebody'))}\n{_overheard(rng, verb)}\n")]
     what = "hazard" if thing.hazard else "trifle"
     if kind < 0.25:
         return [Text(pick(rng, (f"A {thing.name} is a {what}.\n", f"{thing.name}: {what}\n",
@@ -234,7 +245,7 @@ def _statement(rng: np.random.Generator) -> list[Text | Image]:
                 pick(rng, (f"To {verb} a {thing.name}: {told}\n", f"Q: {query.text}\nA: {told}\n"))
             )
         ]
-    if kind < 0.85:
+    if kind < 0.82:
         return [Text(f"Q: {colour_question(thing)}\nA: {colour(rng, thing)}\n")]
     marked = Thing(thing.name, bool(rng.random() < 0.5), thing.tool, thing.colours, True)
     seen = "hazard" if marked.hazard else "trifle"
