@@ -7,7 +7,8 @@ from typing import NoReturn
 
 # Imported in the order in which `foresight --help` lists the verbs.
 from foresight.cli import ladders, forecasts, registry, evals, exams, contamination  # isort: skip
-from foresight.cli import calibration, people, rubric, redteam, translate  # isort: skip
+from foresight.cli import posttrain, rubric, redteam  # isort: skip
+from foresight.cli import calibration, people, translate  # isort: skip
 from foresight.cli import interop, sandbox  # isort: skip
 from foresight.cli import view  # isort: skip
 from foresight.cli.common import app, errors
@@ -24,6 +25,7 @@ __all__ = [
     "ladders",
     "main",
     "people",
+    "posttrain",
     "redteam",
     "registry",
     "rubric",

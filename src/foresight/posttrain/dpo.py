@@ -67,6 +67,7 @@ class DPO:
             "accuracy": float((chosen > rejected).float().mean()),
             "margin": float(self.settings.beta * (chosen - rejected).detach().mean()),
             "grad_norm": norm,
+            "positions": int(batch.inputs.size),
             "seconds": time.perf_counter() - started,
         }
 

@@ -14,6 +14,7 @@ from foresight.errors import UserError
 from foresight.posttrain.chat import render_prompt
 from foresight.posttrain.conversations import Pair
 from foresight.posttrain.sequences import answered
+from foresight.worlds.splits import hash64
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,18 @@ def encode_pairs(
             raise UserError(f"pair {one.id}: does not fit the context of {context}; shorten it")
         found.append(EncodedPair(one.group, chosen, rejected, one.weight, one.gap))
     return found
+
+
+def divide(
+    pairs: Sequence[EncodedPair], held_out: float
+) -> tuple[list[EncodedPair], list[EncodedPair]]:
+    """(to learn from, held out): a prompt is on one side, whatever else is in the file. Raises
+    UserError if a side would be empty."""
+    kept = [one for one in pairs if hash64(f"held out {one.group}") < held_out * 2.0**64]
+    learned = [one for one in pairs if hash64(f"held out {one.group}") >= held_out * 2.0**64]
+    if not learned or len(kept) < 2:
+        raise UserError(f"{len(pairs)} pairs: too few prompts to hold a share of {held_out} out")
+    return learned, kept
 
 
 class PairOrder:

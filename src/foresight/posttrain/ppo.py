@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -117,6 +118,23 @@ PromptSource = Callable[[int, int], Sequence[ChatPrompt]]
 """(update, how many) -> prompts; a pure function, so that a killed run goes on with the same."""
 
 
+def cycled(prompts: Sequence[ChatPrompt], seed: int) -> PromptSource:
+    """Prompts in a fresh order every time they have all been asked."""
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> list[int]:
+        return [int(one) for one in np.random.default_rng([seed, epoch]).permutation(len(prompts))]
+
+    def source(update: int, count: int) -> list[ChatPrompt]:
+        found = []
+        for at in range(update * count, (update + 1) * count):
+            epoch, place = divmod(at, len(prompts))
+            found.append(prompts[order(epoch)[place]])
+        return found
+
+    return source
+
+
 class PPO:
     """The state between two updates: policy, critic, their optimisers, and beta."""
 
@@ -179,6 +197,7 @@ class PPO:
         names = dict.fromkeys(name for one in parts for name in one)
         return {
             "step": self.step,
+            "positions": int(buffer.batch.inputs.size) * s.epochs * (2 if self.critic else 1),
             "reward": float(scores.mean()),
             "kl": float(kl.mean()),
             "beta": float(self.beta),

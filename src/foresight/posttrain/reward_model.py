@@ -92,6 +92,7 @@ class RewardTraining:
             "loss": float(loss.detach()),
             "accuracy": float((chosen > rejected).float().mean()),
             "grad_norm": norm,
+            "positions": sum(len(one.tokens) for one in sides),
             "seconds": time.perf_counter() - started,
         }
 

@@ -122,6 +122,7 @@ class SFT:
             "step": self.step,
             "loss": float(loss.detach()),
             "grad_norm": norm,
+            "positions": int(batch.inputs.size),
             "supervised_tokens": int((batch.weights > 0).sum()),
             "seconds": time.perf_counter() - started,
         }

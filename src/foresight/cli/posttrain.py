@@ -1,0 +1,241 @@
+"""Verbs of post-training: sft, reward, ppo, dpo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foresight.cli.common import AsJson, app, console, emit, errors
+
+if TYPE_CHECKING:
+    from foresight.posttrain.conversations import ChatPrompt
+    from foresight.posttrain.ppo import PPOSettings
+    from foresight.posttrain.rollout import Reward
+
+Base = Annotated[Path, typer.Argument(help="Run directory to start from.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Run directory, in the experiment of BASE; default: posttrain/VERB."),
+]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="YAML of the stage's settings.")
+]
+Seed = Annotated[int | None, typer.Option(help="Of orders and draws.")]
+Rate = Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")]
+
+
+@app.command()
+def sft(
+    base: Base,
+    demonstrations: Annotated[Path, typer.Argument(help="JSONL of OpenAI-style `messages`.")],
+    out: Out = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    lr: Rate = None,
+    seed: Seed = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune on demonstrations: the loss of what the assistant says, nothing else."""
+    from foresight.posttrain.conversations import read_demonstrations
+    from foresight.posttrain.sft import SFT, SFTSettings, encode_demonstrations
+    from foresight.posttrain.tuning import place, read_settings, tune
+    from foresight.runs import sha256_file
+    from foresight.views.tuning import show_tuned, tuning
+
+    chosen = read_settings(SFTSettings, settings, epochs=epochs, lr=lr, seed=seed)
+    read = read_demonstrations(demonstrations)
+    run = place(base, out, "sft")
+    with tuning(errors, "sft") as watch:
+        steps = 0
+
+        def begin(model: Any, tokenizer: Any) -> Any:
+            nonlocal steps
+            shape = model.spec.shape
+            encoded = encode_demonstrations(read, tokenizer, shape.patch, shape.context)
+            stage = SFT(model, encoded, chosen)
+            steps = stage.steps
+            return stage, lambda: {"demonstrations": len(read)}
+
+        inputs = {"demonstrations": sha256_file(demonstrations)}
+        result = tune(run, base, chosen, inputs, begin, lambda row: watch(steps, row))
+    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+
+
+@app.command()
+def reward(
+    base: Base,
+    pairs: Annotated[Path, typer.Argument(help="JSONL of pairs or rankings.")],
+    out: Out = None,
+    held_out: Annotated[float, typer.Option(help="Share of prompts the report is about.")] = 0.2,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pairs.")] = None,
+    lr: Rate = None,
+    seed: Seed = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a reward model on what people preferred, and say what it is worth."""
+    from foresight.posttrain.conversations import read_pairs
+    from foresight.posttrain.pairs import divide, encode_pairs
+    from foresight.posttrain.reward_model import (
+        RewardSettings,
+        RewardTraining,
+        normalise,
+        report_on,
+    )
+    from foresight.posttrain.scalar_model import ScalarModel
+    from foresight.posttrain.tuning import place, read_settings, tune
+    from foresight.runs import sha256_file
+    from foresight.views.tuning import show_tuned, tuning
+
+    chosen = read_settings(RewardSettings, settings, epochs=epochs, lr=lr, seed=seed)
+    read = read_pairs(pairs)
+    run = place(base, out, "reward")
+    with tuning(errors, "reward") as watch:
+        steps = 0
+
+        def begin(model: Any, tokenizer: Any) -> Any:
+            nonlocal steps
+            shape = model.spec.shape
+            encoded = encode_pairs(read, tokenizer, shape.patch, shape.context)
+            learned, kept = divide(encoded, held_out)
+            scalar = ScalarModel(model.spec, chosen.seed)
+            scalar.start_from({name: model.weight(name) for name in model.rules})
+            stage = RewardTraining(scalar, learned, chosen)
+            steps = stage.steps
+
+            def finish() -> dict[str, Any]:
+                normalise(scalar, [side for one in learned for side in (one.chosen, one.rejected)])
+                stage.save(run)
+                return {"pairs": len(read), "report": report_on(scalar, kept)}
+
+            return stage, finish
+
+        inputs = {"pairs": sha256_file(pairs), "held_out": str(held_out)}
+        result = tune(run, base, chosen, inputs, begin, lambda row: watch(steps, row))
+    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+
+
+@app.command()
+def dpo(
+    base: Base,
+    pairs: Annotated[Path, typer.Argument(help="JSONL of pairs or rankings.")],
+    out: Out = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of the implied KL.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pairs.")] = None,
+    lr: Rate = None,
+    seed: Seed = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tune on pairs directly, without a reward model: the baseline."""
+    from foresight.inference.checkpoints import load_model
+    from foresight.posttrain.conversations import read_pairs
+    from foresight.posttrain.dpo import DPO, DPOSettings
+    from foresight.posttrain.pairs import encode_pairs
+    from foresight.posttrain.tuning import place, read_settings, tune
+    from foresight.runs import sha256_file
+    from foresight.views.tuning import show_tuned, tuning
+
+    chosen = read_settings(DPOSettings, settings, beta=beta, epochs=epochs, lr=lr, seed=seed)
+    read = read_pairs(pairs)
+    run = place(base, out, "dpo")
+    with tuning(errors, "dpo") as watch:
+        steps = 0
+
+        def begin(model: Any, tokenizer: Any) -> Any:
+            nonlocal steps
+            shape = model.spec.shape
+            encoded = encode_pairs(read, tokenizer, shape.patch, shape.context)
+            stage = DPO(model, load_model(base)[0], encoded, chosen)
+            steps = stage.steps
+            return stage, lambda: {"pairs": len(read)}
+
+        inputs = {"pairs": sha256_file(pairs)}
+        result = tune(run, base, chosen, inputs, begin, lambda row: watch(steps, row))
+    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+
+
+@app.command()
+def ppo(
+    base: Base,
+    prompts: Annotated[Path, typer.Argument(help="JSONL of prompts, with their sets.")],
+    reward: Annotated[Path, typer.Option(help="Run directory of a reward model.")],
+    out: Out = None,
+    rubric: Annotated[
+        str | None, typer.Option(help="Rules: a YAML file, or `refusal`. Needs --grader.")
+    ] = None,
+    grader: Annotated[
+        str | None, typer.Option(help="Folder of a trained grader, run directory, or api:NAME@URL.")
+    ] = None,
+    updates: Annotated[int | None, typer.Option(help="Rounds of answers.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of the KL penalty.")] = None,
+    lr: Rate = None,
+    seed: Seed = None,
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reinforcement learning from a reward model, with rules or without.
+
+    Rules are fitted to the reward model on answers of BASE and audited first: where a class would
+    earn more than a better one, nothing is trained. Every answer is in DIR/rollouts, with its
+    reward in parts.
+    """
+    from foresight.inference.checkpoints import load_model
+    from foresight.posttrain.conversations import read_prompts
+    from foresight.posttrain.ppo import PPO, PPOSettings, cycled
+    from foresight.posttrain.scalar_model import ScalarModel
+    from foresight.posttrain.tuning import load_reward_model, place, read_settings, tune
+    from foresight.runs import Run, sha256_file
+    from foresight.views.tuning import show_tuned, tuning
+
+    chosen = read_settings(PPOSettings, settings, updates=updates, beta=beta, lr=lr, seed=seed)
+    read = read_prompts(prompts)
+    run, learned = place(base, out, "ppo"), load_reward_model(reward)
+    composed = _composed(base, read, learned, rubric, grader, chosen, as_json)
+    with tuning(errors, "ppo") as watch:
+
+        def begin(model: Any, tokenizer: Any) -> Any:
+            critic = ScalarModel(model.spec)
+            critic.start_from(learned.weights)
+            stage = PPO(
+                model, load_model(base)[0], critic, tokenizer, cycled(read, chosen.seed),
+                composed, chosen, run.path / "rollouts",
+            )  # fmt: skip
+            return stage, lambda: {"prompts": len(read), "reward": composed.name}
+
+        inputs = {
+            "prompts": sha256_file(prompts),
+            "reward": Run(reward).result()["checkpoint_sha256"],
+            "rules": f"{rubric} {grader}",
+        }
+        result = tune(run, base, chosen, inputs, begin, lambda row: watch(chosen.updates, row))
+    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+
+
+def _composed(
+    base: Path, prompts: list[ChatPrompt], learned: Any, rubric: str | None, grader: str | None,
+    settings: PPOSettings, as_json: bool,
+) -> Reward:  # fmt: skip
+    """The reward, audited."""
+    from foresight.errors import UserError
+    from foresight.inference.checkpoints import load_model
+    from foresight.posttrain.composition import compose, open_grader
+    from foresight.posttrain.reward_model import LearnedReward
+    from foresight.posttrain.rubric import read_rubric
+    from foresight.views.tuning import show_audit
+
+    if rubric is None:
+        return LearnedReward(learned)
+    if grader is None:
+        raise UserError("--rubric needs --grader: somebody has to say which class an answer is of")
+    read = read_rubric(rubric if not Path(rubric).exists() else Path(rubric))
+    model, tokenizer, _ = load_model(base)
+    composed, audit = compose(
+        model, tokenizer, prompts, learned, read, open_grader(grader, read),
+        settings.max_tokens, settings.seed,
+    )  # fmt: skip
+    show_audit(errors if as_json else console, audit)
+    audit.refuse()
+    return composed
