@@ -31,10 +31,10 @@ def padded(sequences: Sequence[Encoded], context: int) -> Batch:
         n = len(one.tokens) - 1
         inputs[row, :n], targets[row, :n] = one.tokens[:-1], one.tokens[1:]
         weights[row, :n] = one.weights[1:]
-    positions = np.broadcast_to(np.arange(shape[1]), shape)
+    positions = np.tile(np.arange(shape[1]), (shape[0], 1))
     patches = np.concatenate([one.patches for one in sequences])
     zeros = np.zeros(shape, np.int64)
-    return Batch(inputs, targets, weights, np.ascontiguousarray(positions), zeros, patches, zeros)
+    return Batch(inputs, targets, weights, positions, zeros, patches, zeros)
 
 
 def target_logprobs(
