@@ -61,7 +61,7 @@ def test_what_cannot_be_learned_from_is_named(tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="demonstration empty: no token of the assistant"):
         encode_demonstrations([nothing], tokenizer, 8, 96)
     long = Demonstration("long", (*user("a" * 300), Message.of("assistant", "one")))
-    with pytest.raises(UserError, match="demonstration long: .* do not fit the context of 96"):
+    with pytest.raises(UserError, match=r"demonstration long: .* do not fit the context of 96"):
         encode_demonstrations([long], tokenizer, 8, 96)
 
 
