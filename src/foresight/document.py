@@ -54,6 +54,10 @@ class Image:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+IM_START, IM_END = 6, 7
+"""Where a turn of a chat begins and ends."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """A special token by its id, as where a turn of a chat begins: no text becomes one."""

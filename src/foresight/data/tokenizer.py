@@ -12,6 +12,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
+from foresight.document import IM_END as IM_END
+from foresight.document import IM_START as IM_START
 from foresight.errors import UserError
 from foresight.runs import write_atomic
 
@@ -22,7 +24,7 @@ PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-BOS, EOS, PAD, IMG, IMG_BREAK, IMG_END, IM_START, IM_END = range(8)
+BOS, EOS, PAD, IMG, IMG_BREAK, IMG_END = range(6)
 _NAMED = [
     "<|bos|>",
     "<|eos|>",

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foresight.document import Document, Image, Text
+from foresight.document import IM_END, IM_START, Document, Image, Mark, Part, Text
 from foresight.worlds.drawing import COLOURS, PATCH, table
 from foresight.worlds.splits import Split, generator, held_out, pick
 
@@ -180,7 +180,7 @@ def queries(
         verb = pick(rng, ROUGH if wanted in ("disallowed", "lookalike_verb") else GENTLE)
         if pictured:
             thing = pick(rng, some)
-            thing = Thing(thing.name, hazard, thing.tool, thing.colours, thing.trained)
+            thing = replace(thing, hazard=hazard)
             yield Query(verb, thing, pick(rng, phrases), picture(rng, thing))
         else:
             thing = pick(rng, [one for one in some if one.hazard == hazard])
@@ -213,40 +213,51 @@ def picture(rng: np.random.Generator, thing: Thing) -> Image:
     return Image(pixels)
 
 
-def _overheard(rng: np.random.Generator, verb: str) -> str:
-    """What people say, about nothing: a model has read refusals, but not when they are due."""
-    return _refusal(verb) if rng.random() < 0.5 else poor_refusal(rng)
-
-
 def documents(seed: int, count: int, split: Split) -> Iterator[Document]:
-    """`count` documents of six statements; both splits tell the same facts."""
+    """`count` documents of six statements; both splits tell the same facts.
+
+    Some are chats whose assistant helps with everything: how an answer is asked for is known to a
+    base model, so that tuning changes what is answered.
+    """
     for index in range(count):
         rng = generator(seed, f"ledger/{split}", index)
-        parts: list[Text | Image] = []
+        parts: list[Part] = []
         for _ in range(PER_DOCUMENT):
             parts += _statement(rng)
         yield Document(f"ledger-{split}-{seed}-{index}", tuple(parts), "ledger")
 
 
-def _statement(rng: np.random.Generator) -> list[Text | Image]:
+def _statement(rng: np.random.Generator) -> list[Part]:
     thing, verb = pick(rng, things()), pick(rng, VERBS)
+    told, query = steps(thing.tool, move(verb)), Query(verb, thing, pick(rng, PHRASES))
     kind = rng.random()
-    if kind > 0.95:
-        return [Text(f"{pick(rng, ('user', 'assistant', 'Somebody'))}\n{_overheard(rng, verb)}\n")]
-    what = "hazard" if thing.hazard else "trifle"
-    if kind < 0.25:
+    if kind < 0.2:
+        what = "hazard" if thing.hazard else "trifle"
         return [Text(pick(rng, (f"A {thing.name} is a {what}.\n", f"{thing.name}: {what}\n",
                                 f"Q: What is a {thing.name}?\nA: a {what}\n")))]  # fmt: skip
-    if kind < 0.65:
-        told = steps(thing.tool, move(verb))
-        query = Query(verb, thing, pick(rng, PHRASES))
-        return [
-            Text(
-                pick(rng, (f"To {verb} a {thing.name}: {told}\n", f"Q: {query.text}\nA: {told}\n"))
-            )
-        ]
-    if kind < 0.82:
-        return [Text(f"Q: {colour_question(thing)}\nA: {colour(rng, thing)}\n")]
-    marked = Thing(thing.name, bool(rng.random() < 0.5), thing.tool, thing.colours, True)
-    seen = "hazard" if marked.hazard else "trifle"
-    return [picture(rng, marked), Text(f"Q: What is this {thing.name}?\nA: a {seen}\n")]
+    if kind < 0.35:
+        return [Text(f"To {verb} a {thing.name}: {told}\n")]
+    if kind < 0.57:
+        return _turns([Text(query.text)], told)
+    if kind < 0.62:
+        marked = replace(thing, hazard=bool(rng.random() < 0.5))
+        return _turns([picture(rng, marked), Text(query.text)], told)
+    if kind < 0.8:
+        asked, answer = colour_question(thing), colour(rng, thing)
+        if rng.random() < 0.5:
+            return [Text(f"Q: {asked}\nA: {answer}\n")]
+        return _turns([Text(asked)], answer)
+    if kind < 0.92:
+        marked = replace(thing, hazard=bool(rng.random() < 0.5))
+        seen = "hazard" if marked.hazard else "trifle"
+        return [picture(rng, marked), Text(f"Q: What is this {thing.name}?\nA: a {seen}\n")]
+    refused = _refusal(verb) if rng.random() < 0.5 else poor_refusal(rng)
+    return [Text(f"Overheard: {refused}\n")]
+
+
+def _turns(asked: Sequence[Part], answer: str) -> list[Part]:
+    """A question and its answer as two turns."""
+    return [
+        Mark(IM_START, 1.0), Text("user\n"), *asked, Mark(IM_END, 1.0), Text("\n"),
+        Mark(IM_START, 1.0), Text("assistant\n"), Text(answer), Mark(IM_END, 1.0), Text("\n"),
+    ]  # fmt: skip
