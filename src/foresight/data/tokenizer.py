@@ -12,8 +12,6 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from foresight.document import IM_END as IM_END
-from foresight.document import IM_START as IM_START
 from foresight.errors import UserError
 from foresight.runs import write_atomic
 
