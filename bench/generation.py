@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from foresight.data.tokenizer import EOS, IM_END, SPECIAL_TOKENS, Tokenizer
+from foresight.data.tokenizer import EOS, SPECIAL_TOKENS, Tokenizer
+from foresight.document import IM_END
 from foresight.export.hugging_face import export_hugging_face
 from foresight.inference.engine import Engine
 from foresight.inference.language_model import GenerateRequest, Sampling

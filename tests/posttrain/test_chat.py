@@ -16,18 +16,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from foresight.data.corpus import Corpus
 from foresight.data.shards import encode_parts, image_patches
-from foresight.data.tokenizer import (
-    BOS,
-    EOS,
-    IM_END,
-    IM_START,
-    IMG,
-    IMG_BREAK,
-    IMG_END,
-    SPECIAL_TOKENS,
-    Tokenizer,
-)
-from foresight.document import Image, Mark, Text
+from foresight.data.tokenizer import BOS, EOS, IMG, IMG_BREAK, IMG_END, SPECIAL_TOKENS, Tokenizer
+from foresight.document import IM_END, IM_START, Image, Mark, Text
 from foresight.errors import UserError
 from foresight.export.hugging_face import export_hugging_face
 from foresight.inference.api_model import APIModel

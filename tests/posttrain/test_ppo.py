@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foresight.data.tokenizer import IM_END
+from foresight.document import IM_END
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder
 from foresight.posttrain import ppo as module

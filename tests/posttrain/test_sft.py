@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from foresight.data.tokenizer import BOS, IM_END, IM_START, Tokenizer
+from foresight.data.tokenizer import BOS, Tokenizer
+from foresight.document import IM_END, IM_START
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder
 from foresight.posttrain.chat import Message, user

@@ -28,7 +28,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from foresight import __version__
-from foresight.data.tokenizer import BOS, EOS, IM_END, PAD, SPECIAL_TOKENS, Tokenizer
+from foresight.data.tokenizer import BOS, EOS, PAD, SPECIAL_TOKENS, Tokenizer
+from foresight.document import IM_END
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder
 from foresight.recipe import RunSpec

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foresight.data.tokenizer import EOS, IM_END, IMG, SPECIAL_TOKENS, Tokenizer
+from foresight.data.tokenizer import EOS, IMG, SPECIAL_TOKENS, Tokenizer
+from foresight.document import IM_END
 from foresight.errors import UserError
 from foresight.inference.cache import Cache, common_length
 from foresight.inference.checkpoints import load_model

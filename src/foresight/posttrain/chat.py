@@ -14,8 +14,8 @@ from itertools import groupby
 from typing import Literal, get_args
 
 from foresight.data.shards import Encoded, encode_parts
-from foresight.data.tokenizer import BOS, IM_END, IM_START, Tokenizer
-from foresight.document import Image, Mark, Part, Text
+from foresight.data.tokenizer import BOS, Tokenizer
+from foresight.document import IM_END, IM_START, Image, Mark, Part, Text
 from foresight.errors import UserError
 from foresight.inference.api_model import APIModel
 from foresight.inference.language_model import (

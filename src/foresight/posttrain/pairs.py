@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from foresight.data.shards import Encoded, encode_parts
-from foresight.data.tokenizer import BOS, IM_END, Tokenizer
-from foresight.document import Mark
+from foresight.data.tokenizer import BOS, Tokenizer
+from foresight.document import IM_END, Mark
 from foresight.errors import UserError
 from foresight.posttrain.chat import render_prompt
 from foresight.posttrain.conversations import Pair

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from foresight.data.loader import Batch, Loader
 from foresight.data.shards import Encoded, Shard
-from foresight.data.tokenizer import IM_END, IM_START, Tokenizer
+from foresight.data.tokenizer import Tokenizer
+from foresight.document import IM_END, IM_START
 from foresight.errors import UserError
 from foresight.model.decoder import Decoder, initial_weight
 from foresight.posttrain.chat import encode_chat
