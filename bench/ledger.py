@@ -158,9 +158,9 @@ def one_seed(base: Path, seed: int, options: argparse.Namespace) -> dict[str, An
     patch, context = start.spec.shape.patch, start.spec.shape.context
     sft = copy_of(start)
     encoded = encode_demonstrations(
-        list(chats.demonstrations(seed, 6000, pictured)), tokenizer, patch, context
+        list(chats.demonstrations(seed, 12_000, pictured)), tokenizer, patch, context
     )
-    stage = SFT(sft, encoded, SFTSettings(seed=seed, lr=2e-3))
+    stage = SFT(sft, encoded, SFTSettings(seed=seed, lr=1.5e-3))
     while stage.step < stage.steps:
         row = stage.update()
     calls.said(f"SFT, loss {row['loss']:.3f}")
