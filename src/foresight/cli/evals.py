@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from foresight.cli.common import AsJson, KeepEnd, Model, app, console, emit, errors
+from foresight.cli.common import (
+    AsJson,
+    KeepEnd,
+    Model,
+    RecordSet,
+    app,
+    console,
+    emit,
+    errors,
+    folder_of,
+)
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +59,7 @@ def evaluate(
     for task in read:
         check_samples(task, samples)
     opened = open_model(model, keep_end)
-    folder = out or Path("runs/evals") / re.sub(r"[^\w.+-]+", "_", opened.name)
+    folder = out or folder_of(opened.name, "evals")
     records: list[list[Record]] = []
     try:
         for task in read:
@@ -58,8 +67,6 @@ def evaluate(
                 records.append(run(task, opened, folder / task.name, samples, limit, watch))
     except UserError as error:
         raise UserError(f"task {read[len(records)].name}: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     found = [(task, summarise(rows)) for task, rows in zip(read, records, strict=True)]
     told = warnings(read, records)
     value = {
@@ -73,7 +80,7 @@ def evaluate(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")],
+    first: RecordSet,
     second: Annotated[Path, typer.Argument(help="The same of another model (or another way).")],
     as_json: AsJson = False,
 ) -> None:
@@ -109,13 +116,14 @@ def categories(
     Where two record sets grade the same responses (a model and people), their agreement is shown.
     """
     from foresight.evals.categories import graders_agree, read_series
-    from foresight.report.category_figure import write_figure
+    from foresight.report.canvas import write
+    from foresight.report.category_figure import category_figure
     from foresight.views.categories import show_categories
 
     series = read_series(records, by, task or ())
     agreements = graders_agree(series)
     if figure is not None:
-        write_figure(series, title, figure)
+        write(category_figure(series, title), figure, figure.stem)
     value = {
         "series": [one.to_json() for one in series],
         "agreements": [

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import NDArray
 
 from foresight.evals.picture_questions import Accuracy
+from foresight.forecast import Forecast
+from foresight.forecast.draws import Array
 from foresight.report.canvas import (
     FIT,
     GRID,
@@ -31,8 +33,6 @@ from foresight.report.canvas import (
 from foresight.report.evidence import Transfer
 from foresight.report.words import superscript
 
-Array = NDArray[np.float64]
-
 _SERIES = ((FIT, "o"), (SECOND, "s"), (THIRD, "^"), (SEEN, "D"), (MUTED, "v"), (INK, "P"))
 
 
@@ -43,15 +43,6 @@ class Dot:
     compute_flops: float
     value: float
     eligible: bool = True
-
-
-@dataclass(frozen=True)
-class Law:
-    """The stack's median over a grid of compute (n,), and {level: (low (n,), high (n,))}."""
-
-    compute_flops: Array
-    median: Array
-    bands: dict[int, tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class Curve:
 
 def figure_one(
     dots: Sequence[Dot],
-    law: Law | None,
+    law: Sequence[Forecast],
     stars: Sequence[Star],
     *,
     unit_flops: float,
@@ -89,14 +80,7 @@ def figure_one(
     """Metric against normalised compute, after Figure 1 of the GPT-4 report."""
     figure, (axes,) = new(4.4)
     axes.set_xscale("log")
-    if law is not None:
-        x = law.compute_flops / unit_flops
-        for level, alpha in ((95, 0.10), (80, 0.13), (50, 0.18)):
-            low, high = law.bands[level]
-            axes.fill_between(
-                x, low, high, color=FIT, alpha=alpha, linewidth=0, label=f"{level} % interval"
-            )
-        axes.plot(x, law.median, ":", color=FIT, linewidth=1.8, label="forecast from the dots")
+    draw_law(axes, law, unit_flops, ":", "forecast from the dots")
     _dots(axes, [d for d in dots if d.eligible], unit_flops, "small runs, one dot per seed", True)
     _dots(axes, [d for d in dots if not d.eligible], unit_flops, "not eligible, not fitted", False)
     claimed = [s for s in stars if s.point is not None and s.interval95 is not None]
@@ -129,6 +113,24 @@ def figure_one(
     _flops_axis(axes, unit_flops)
     legend(axes, "upper right")
     return figure
+
+
+def draw_law(
+    axes: Axes, law: Sequence[Forecast], unit_flops: float, line: str, name: str
+) -> list[float]:
+    """Median and bands of those forecasts that have numbers; the last 95 % interval."""
+    made = [(one.compute_flops / unit_flops, one.point, one.intervals)
+            for one in law if one.point is not None and one.intervals is not None]  # fmt: skip
+    if not made:
+        return []
+    x, points, intervals = zip(*made, strict=True)
+    for level, alpha in ((95, 0.10), (80, 0.13), (50, 0.18)):
+        low, high = zip(*(one[level] for one in intervals), strict=True)
+        axes.fill_between(
+            x, low, high, color=FIT, alpha=alpha, linewidth=0, label=f"{level} % interval"
+        )
+    axes.plot(x, points, line, color=FIT, linewidth=1.8, label=name)
+    return [*intervals[-1][95]]
 
 
 def backtest(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -324,26 +326,21 @@ def _plain_minor(axes: Axes) -> None:
 
 def flop_ticks(axes: Axes) -> None:
     """A scale of FLOPs in powers of ten."""
-    axes.xaxis.set_major_formatter(
+    _powers_of_ten(axes.xaxis)
+
+
+def _powers_of_ten(axis: Axis) -> None:
+    axis.set_major_formatter(
         FuncFormatter(lambda value, _: f"10{superscript(round(math.log10(value)))}")
     )
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _flops_axis(axes: Axes, unit_flops: float) -> None:
     """A second scale above: the same axis in FLOPs."""
-
-    def to_flops(x: Any) -> Any:
-        return x * unit_flops
-
-    def to_units(x: Any) -> Any:
-        return x / unit_flops
-
-    top = axes.secondary_xaxis("top", functions=(to_flops, to_units))
-    top.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"10{superscript(round(math.log10(value)))}")
-    )
-    top.xaxis.set_minor_formatter(NullFormatter())
+    scales = (lambda x: x * unit_flops), (lambda x: x / unit_flops)
+    top = axes.secondary_xaxis("top", functions=scales)
+    _powers_of_ten(top.xaxis)
     top.tick_params(which="both", colors=MUTED, labelsize=8)
     top.set_xlabel("training FLOPs", color=MUTED, fontsize=8)
     top.spines["top"].set_color(GRID)
