@@ -91,7 +91,7 @@ class Answer:
         }
         recommended = self.recommended(forecast.compute_flops)
         if recommended is not None:
-            value["recommended"] = recommended.to_json()
+            value["recommended"] = asdict(recommended)
         moved = self.planned is not None and self.planned.excess is not None
         if self.planned is not None and moved and forecast is self.forecasts[-1]:
             value["planned"] = asdict(self.planned)

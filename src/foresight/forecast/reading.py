@@ -105,12 +105,10 @@ class Columns:
                 names["compute_flops"], unit = spelt[alias], UNITS[alias]
         for field in needed:
             if field not in names:
-                others = f"one of {', '.join(fields[field])}"
-                named = field in ("loss", "metric")
-                cure = f"name it with --{field} COLUMN" if named else f"expected {others}"
+                named = f", or --{field} COLUMN" if field in ("loss", "metric") else ""
                 raise UserError(
                     f"{where}, field {field}: no such column among {', '.join(spelt.values())}; "
-                    f"{cure}"
+                    f"expected one of {', '.join(fields[field])}{named}"
                 )
         if scaled and not {"scale", "compute_flops", "params"} & names.keys():
             raise UserError(

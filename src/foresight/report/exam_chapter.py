@@ -26,7 +26,7 @@ def exam_chapter(directory: Path, runs: Sequence[Run]) -> Section:
         "Questions about the library of the interpreter that made them, a part of whose facts the "
         "corpus tells in other words; the holdout half, taken once by each run, with its pictures "
         f"and with a placeholder for each. Percent of points with 95 % intervals over questions "
-        f"like these; {guessing(marks)}."
+        f"like these; guessing brings {100 * marks[0].guessed:.0f} %."
     )
     blocks: list[Note | Table] = [Note(told)]
     rank = marks[0].percentile
@@ -36,33 +36,21 @@ def exam_chapter(directory: Path, runs: Sequence[Run]) -> Section:
     if again:
         names = ", ".join(dict.fromkeys(again))
         blocks.append(Note(f"Took the holdout more than once: {names}.", "bad"))
-    return Section(_ANCHOR, _TITLE, [*blocks, marks_table(marks)])
-
-
-def guessing(marks: Sequence[Mark]) -> str:
-    return f"guessing brings {100 * marks[0].guessed:.1f} %"
-
-
-def ordinal(number: int) -> str:
-    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
-
-
-def marks_table(marks: Sequence[Mark]) -> Table:
-    """A row for every run, with its pictures and without; sections side by side."""
-    columns = ["Run", "FLOPs", "Pictures", "Score", "95 %", "Percentile"]
-    columns.append("/".join(name[:4] for name in marks[0].sections))
-    return Table("Percent of points.", columns, [_row(one) for one in marks])
+    columns = ["Run", "FLOPs", "Pictures", "Score", "95 %", "Percentile", *marks[0].sections]
+    rows = [_row(one) for one in marks]
+    return Section(_ANCHOR, _TITLE, [*blocks, Table("Percent of points.", columns, rows)])
 
 
 def _row(one: Mark) -> list[str]:
-    ends = [f"{100 * end:.1f}" for end in (one.low, one.high) if end is not None]
+    low_high = [one.low, one.high]
+    interval = " to ".join(f"{100 * side:.1f}" for side in low_high if side is not None)
     rank = one.percentile
     return [
         one.run,
         flops(one.compute_flops),
         "yes" if one.images else "no",
-        f"{100 * one.score:.1f}" + (f" ({ordinal(one.repeated)} run)" if one.repeated > 1 else ""),
-        " to ".join(ends),
+        f"{100 * one.score:.1f}" + (f" (run {one.repeated})" if one.repeated > 1 else ""),
+        interval,
         "" if rank is None else f"{rank.lower:.0f}-{rank.upper:.0f}",
-        "/".join(f"{100 * share:.0f}" for share in one.sections.values()),
+        *(f"{100 * share:.0f}" for share in one.sections.values()),
     ]

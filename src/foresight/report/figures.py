@@ -81,8 +81,10 @@ def figure_one(
     figure, (axes,) = new(4.4)
     axes.set_xscale("log")
     draw_law(axes, law, unit_flops, ":", "forecast from the dots")
-    _dots(axes, [d for d in dots if d.eligible], unit_flops, "small runs, one dot per seed", True)
-    _dots(axes, [d for d in dots if not d.eligible], unit_flops, "not eligible, not fitted", False)
+    names = {True: "small runs, one dot per seed", False: "not eligible, not fitted"}
+    for eligible, name in names.items():
+        some = [(d.compute_flops / unit_flops, d.value) for d in dots if d.eligible == eligible]
+        draw_dots(axes, some, name, eligible)
     claimed = [s for s in stars if s.point is not None and s.interval95 is not None]
     for number, star in enumerate(claimed):
         assert star.point is not None and star.interval95 is not None
@@ -97,17 +99,8 @@ def figure_one(
             capsize=4,
             label="registered forecast, 95 %" if number == 0 else None,
         )
-    found = [(s.compute_flops, s.observed) for s in stars if s.observed is not None]
-    if found:
-        axes.plot(
-            [compute / unit_flops for compute, _ in found],
-            [observed for _, observed in found],
-            "*",
-            color=SEEN,
-            markersize=11,
-            label="observed",
-            zorder=5,
-        )
+    observed = [(s.compute_flops / unit_flops, s.observed) for s in stars if s.observed is not None]
+    draw_stars(axes, observed)
     label(axes, scale, metric)
     compute_axis(axes)
     _flops_axis(axes, unit_flops)
@@ -247,7 +240,7 @@ def transfer(found: Transfer, names: Mapping[str, str]) -> Figure:
     # Runs near divergence would flatten the minima that the figure is about.
     limit = min(losses) + 3 * (float(np.median(losses)) - min(losses)) if losses else 1.0
     for axes, (kind, widths) in zip(panels, found.sweeps.items(), strict=True):
-        for number, (width, points) in enumerate(sorted(widths.items(), key=_width)):
+        for number, (width, points) in enumerate(sorted(widths.items(), key=by_width)):
             colour, marker = _SERIES[number % len(_SERIES)]
             drawn = [(octave, loss) for octave, loss in points if loss is not None]
             axes.plot([p[0] for p in drawn], [p[1] for p in drawn], "-", color=colour,
@@ -264,7 +257,8 @@ def transfer(found: Transfer, names: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _width(pair: tuple[str, Any]) -> float:
+def by_width(pair: tuple[str, Any]) -> float:
+    """Sorts (width, anything) by width; what is no number comes last."""
     return float(pair[0]) if pair[0].isdigit() else math.inf
 
 
@@ -296,11 +290,22 @@ def pictures(seen: Sequence[Accuracy], removed: Sequence[Accuracy]) -> Figure:
     return figure
 
 
-def _dots(axes: Axes, dots: Sequence[Dot], unit_flops: float, name: str, filled: bool) -> None:
-    if dots:
-        axes.plot([d.compute_flops / unit_flops for d in dots], [d.value for d in dots], "o",
-                  color=INK, markerfacecolor=INK if filled else PAPER, markersize=4.5,
-                  alpha=0.6 if filled else 0.9, label=name)  # fmt: skip
+def draw_dots(
+    axes: Axes, points: Sequence[tuple[float, float]], name: str, filled: bool = True
+) -> None:
+    """Runs at (compute, metric): filled if the law was fitted to them."""
+    if points:
+        many = len(points) > 100
+        axes.plot(*zip(*points, strict=True), "o", color=INK,
+                  markerfacecolor=INK if filled else PAPER, markersize=2.5 if many else 4.5,
+                  alpha=0.4 if many else 0.6, label=name)  # fmt: skip
+
+
+def draw_stars(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Targets at (compute, metric) as they came out."""
+    if points:
+        axes.plot(*zip(*points, strict=True), "*", color=SEEN, markersize=11, label="observed",
+                  zorder=5)  # fmt: skip
 
 
 def _errors(middle: float, pair: tuple[float, float]) -> Array:

@@ -15,9 +15,7 @@ from foresight.forecast import Answer, Row
 from foresight.report.blocks import Block, Fold, Note, Picture, Section, render
 from foresight.report.canvas import (
     FIT,
-    INK,
     MUTED,
-    PAPER,
     SECOND,
     SEEN,
     Drawing,
@@ -27,7 +25,7 @@ from foresight.report.canvas import (
     legend,
     new,
 )
-from foresight.report.figures import compute_axis, draw_law, flop_ticks
+from foresight.report.figures import compute_axis, draw_dots, draw_law, draw_stars, flop_ticks
 from foresight.report.tables import backtest_table, forecasts_table, runs_table
 from foresight.report.words import number, plural
 from foresight.runs import write_atomic
@@ -106,23 +104,18 @@ def _runs(axes: Axes, found: Answer) -> list[float]:
     shown = [row for row in rows if row.loss <= ceiling]
     above = len(rows) - len(shown)
     fitted = [row for row in shown if row.eligible and not row.target]
-    _dots(axes, fitted, INK, "runs" + (f" ({above} more above)" if above else ""))
-    _dots(axes, [row for row in shown if not row.eligible], PAPER, "not eligible, not fitted")
+    name = "runs" + (f" ({above} more above)" if above else "")
+    draw_dots(axes, _points(fitted), name)
+    ineligible = [row for row in shown if not row.eligible]
+    draw_dots(axes, _points(ineligible), "not eligible, not fitted", filled=False)
     axes.plot([point.compute_flops for point in found.frontier], losses, "s-", color=SECOND,
               markersize=4.5, markerfacecolor="none", linewidth=0.9, label="frontier")  # fmt: skip
-    observed = [row for row in shown if row.target]
-    if observed:
-        axes.plot([row.compute_flops for row in observed], [row.loss for row in observed], "*",
-                  color=SEEN, markersize=11, label="observed", zorder=5)  # fmt: skip
+    draw_stars(axes, _points([row for row in shown if row.target]))
     return [row.loss for row in shown]
 
 
-def _dots(axes: Axes, rows: Sequence[Row], fill: str, name: str) -> None:
-    if rows:
-        many = len(rows) > 100
-        axes.plot([row.compute_flops for row in rows], [row.loss for row in rows], "o", color=INK,
-                  markerfacecolor=fill, markersize=2.5 if many else 4.5,
-                  alpha=0.4 if many else 0.75, label=name)  # fmt: skip
+def _points(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    return [(row.compute_flops, row.loss) for row in rows]
 
 
 def _targets(axes: Axes, found: Answer) -> None:

@@ -383,7 +383,7 @@ def transfer(evidence: Evidence) -> Section:
     rows, sentences = [], []
     for kind, widths in found.optimum_octave.items():
         name = _PARAMETRISATIONS.get(kind, kind)
-        ordered = sorted(widths.items(), key=lambda pair: _width(pair[0]))
+        ordered = sorted(widths.items(), key=figures.by_width)
         edges = [w for w, best in ordered if _at_edge(found.sweeps.get(kind, {}).get(w, []), best)]
         for width, best in ordered:
             where = "at the edge of the sweep: there or beyond" if width in edges else ""
@@ -403,13 +403,6 @@ def transfer(evidence: Evidence) -> Section:
     )
     picture = _picture(figures.transfer(found, _PARAMETRISATIONS), "transfer", title, caption)
     return Section("transfer", title, [*(Note(text) for text in sentences), picture, table])
-
-
-def _width(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.inf
 
 
 def _at_edge(points: Sequence[tuple[float, float | None]], best: float) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from foresight.forecast import Row, Score
+from foresight.forecast import AccuracyForecast, Forecast, Row, Score
 from foresight.forecast.draws import LEVELS
 from foresight.report.blocks import Table
 from foresight.report.words import (
@@ -19,23 +19,6 @@ from foresight.report.words import (
 )
 
 SPANS = [f"{level} %" for level in LEVELS]
-
-
-class Predicted(Protocol):
-    """What forecasts of losses and of accuracies have in common."""
-
-    @property
-    def compute_flops(self) -> float: ...
-    @property
-    def point(self) -> float | None: ...
-    @property
-    def intervals(self) -> dict[int, tuple[float, float]] | None: ...
-    @property
-    def extrapolation_ratio(self) -> float | None: ...
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def calibrated(self) -> bool: ...
 
 
 def shown(value: float | None) -> str:
@@ -64,7 +47,7 @@ def backtest_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table("Back-test", columns, cells)
 
 
-def forecasts_table(made: Sequence[Predicted], caption: str = "Forecast") -> Table:
+def forecasts_table(made: Sequence[Forecast] | Sequence[AccuracyForecast]) -> Table:
     cells = [
         [power(one.compute_flops),
          NONE if one.extrapolation_ratio is None else ratio(one.extrapolation_ratio),
@@ -73,7 +56,7 @@ def forecasts_table(made: Sequence[Predicted], caption: str = "Forecast") -> Tab
          one.verdict + (", not calibrated" if one.intervals and not one.calibrated else "")]
         for one in made
     ]  # fmt: skip
-    return Table(caption, ["FLOPs", "ratio", "point", *SPANS, "verdict"], cells)
+    return Table("Forecast", ["FLOPs", "ratio", "point", *SPANS, "verdict"], cells)
 
 
 def totals_table(totals: Sequence[Mapping[str, Any]]) -> Table:

@@ -70,8 +70,14 @@ def counting(
         yield watch
 
 
-def between(low: float | None, high: float | None, form: str = ".3f", scale: float = 1.0) -> str:
+def between(
+    low: float | None,
+    high: float | None,
+    form: str = ".3f",
+    scale: float = 1.0,
+    to: str = " to ",
+) -> str:
     """An interval, its ends multiplied by `scale`; nothing where there is none."""
     if low is None or high is None:
         return ""
-    return f"{scale * low:{form}} to {scale * high:{form}}"
+    return f"{scale * low:{form}}{to}{scale * high:{form}}"

@@ -14,8 +14,7 @@ from foresight.evals.exams.outcome import Outcome
 from foresight.evals.exams.published import SOURCE
 from foresight.evals.exams.result import Score, SectionResult, Standing
 from foresight.evals.statistics import Agreement
-from foresight.report.exam_chapter import guessing, marks_table, ordinal
-from foresight.views import between, say, show, show_rows
+from foresight.views import between, say, show_rows
 
 
 def show_exams(console: Console, found: Sequence[Outcome], folder: Path) -> None:
@@ -45,7 +44,7 @@ def _rows(one: Outcome, reference: bool) -> list[dict[str, str]]:
     again = one.run.number if one.run else 1
     ranks = score.percentiles if score else ()
     row = {
-        "exam": one.exam + (f" ({ordinal(again)} run)" if again > 1 else ""),
+        "exam": one.exam + (f" ({_ordinal(again)} run)" if again > 1 else ""),
         **_score(score),
         **_percentiles(ranks[0] if ranks else None),
         "pictures" if not one.images else "no pictures": (
@@ -130,8 +129,29 @@ def show_imported(console: Console, found: Sequence[Imported]) -> None:
 
 def show_marks(console: Console, marks: Sequence[Mark]) -> None:
     """The embedded exam along a ladder; percentages of points."""
-    if marks:
-        show(console, marks_table(marks))
-        say(console, guessing(marks))
-    if marks and (rank := marks[-1].percentile) is not None:
+    if not marks:
+        return
+    blind = {one.run: one.score for one in marks if not one.images}
+    seen = [one for one in marks if one.images]
+    sections = "/".join(name[:4] for name in seen[0].sections)
+    rows = [
+        {
+            "run": one.run + (f" ({_ordinal(one.repeated)} run)" if one.repeated > 1 else ""),
+            "score": f"{100 * one.score:.1f}",
+            "95 %": between(one.low, one.high, ".1f", 100, "-"),
+            "no pictures": f"{100 * blind[one.run]:.1f}" if one.run in blind else "",
+            "percentile": (
+                f"{one.percentile.lower:.0f}-{one.percentile.upper:.0f}" if one.percentile else ""
+            ),
+            sections: "/".join(f"{100 * share:.0f}" for share in one.sections.values()),
+        }
+        for one in seen
+    ]
+    show_rows(console, "The exam on Python's library, percent of points", rows)
+    say(console, f"guessing brings {100 * seen[0].guessed:.1f} %")
+    if (rank := seen[-1].percentile) is not None:
         say(console, f"percentiles among {rank.population}, no people")
+
+
+def _ordinal(number: int) -> str:
+    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
