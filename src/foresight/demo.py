@@ -24,8 +24,7 @@ from foresight.report.page import write_page
 from foresight.report.scoreboard import write_scoreboard
 from foresight.report.sections import pictures_table
 from foresight.runs import Run, write_json
-from foresight.views import Watch as Counter
-from foresight.views import counting, show
+from foresight.views import Counting, counting, show
 from foresight.views.exams import show_marks
 from foresight.views.forecasts import show_fit, show_forecasts
 from foresight.views.ladders import show_suites, watching
@@ -110,7 +109,7 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
     return Outcome(directory, page, verification, pictures, alarms, clock.seconds)
 
 
-def _asking(console: Console) -> AbstractContextManager[Counter]:
+def _asking(console: Console) -> AbstractContextManager[Counting]:
     """A bar over the runs that something is put to."""
     return counting(console, "runs asked", MofNCompleteColumn(), TimeElapsedColumn())
 

@@ -108,7 +108,9 @@ def end_refused(refused: bool) -> None:
         raise typer.Exit(3)
 
 
-def serve(server: HTTPServer, value: Any, as_json: bool, show: Callable[[], None]) -> None:
+def serve_until_stopped(
+    server: HTTPServer, value: Any, as_json: bool, show: Callable[[], None]
+) -> None:
     """Say where pages are, and serve them until Ctrl-C."""
     with server:
         emit(value, as_json, show)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foresight.cli.common import AsJson, app, console, emit, errors, serve
+from foresight.cli.common import AsJson, app, console, emit, errors, serve_until_stopped
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -221,4 +221,4 @@ def _serve(desk: Desk[Any], kind: str, port: int, host: str, as_json: bool) -> N
         {"person": person, "url": url, "left": desk.card(person)["left"]}
         for person, url in addresses.items()
     ]
-    serve(server, value, as_json, lambda: show_pages(console, value))
+    serve_until_stopped(server, value, as_json, lambda: show_pages(console, value))

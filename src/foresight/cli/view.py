@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import DownloadColumn
 
-from foresight.cli.common import AsJson, app, console, emit, errors, serve
+from foresight.cli.common import AsJson, app, console, emit, errors, serve_until_stopped
 
 
 @app.command()
@@ -32,7 +32,7 @@ def view(
     """
     from foresight.report.record_index import record_files
     from foresight.report.record_page import record_page
-    from foresight.report.record_server import Viewer, viewer_server
+    from foresight.report.record_server import Viewer, serve
     from foresight.runs import write_atomic
     from foresight.views import counting
 
@@ -52,9 +52,9 @@ def view(
         write_atomic(html, record_page(index, ", ".join(map(str, records)), limit=limit))
         value = {"page": str(html), **value, "embedded": min(limit, index.size)}
         return emit(value, as_json, lambda: _show(value))
-    server = viewer_server(viewer, port)
+    server = serve(viewer, port)
     value = {"url": f"http://127.0.0.1:{server.server_port}/", **value}
-    serve(server, value, as_json, lambda: _show(value))
+    serve_until_stopped(server, value, as_json, lambda: _show(value))
 
 
 def _show(value: dict[str, Any]) -> None:

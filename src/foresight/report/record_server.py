@@ -83,7 +83,7 @@ class Viewer:
         return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
-def viewer_server(viewer: Viewer, port: int) -> ThreadingHTTPServer:
+def serve(viewer: Viewer, port: int) -> ThreadingHTTPServer:
     """A server bound to 127.0.0.1, not yet serving; port 0 takes any that is free.
 
     Raises UserError if the port is taken.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from foresight.report.blocks import Table
 
 
-class Watch(Protocol):
+class Counting(Protocol):
     """Is told how much is done, and of how much (None: as before)."""
 
     def __call__(self, done: int, of: int | None = None, /) -> None: ...
@@ -58,7 +58,7 @@ def progress(console: Console, *columns: ProgressColumn) -> Progress:
 @contextmanager
 def counting(
     console: Console, what: str, *columns: ProgressColumn, total: float | None = None
-) -> Iterator[Watch]:
+) -> Iterator[Counting]:
     """A bar over what is counted."""
     bars = progress(console, *columns)
     bar = bars.add_task(what, total=total)
