@@ -34,7 +34,7 @@ from foresight.inference.engine import Engine
 from foresight.inference.language_model import LanguageModel
 from foresight.inference.open import open_model
 from foresight.runs import read_json, write_json
-from foresight.views import _table
+from foresight.views import show_table
 from foresight.views.evals import running, warnings
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "evals"
@@ -146,7 +146,7 @@ def main() -> None:
             rows.append(row(task, records, seconds, arguments.out))
         told += warnings([task for task, _ in made], [records for _, records in made])
     columns = ["task", "n", "score", "95 %", "chance", "bad format", "seconds", "ms each"]
-    _table(console, f"{model.name}, up to {arguments.limit} items a task", columns, rows)
+    show_table(console, f"{model.name}, up to {arguments.limit} items a task", columns, rows)
     for line in (*(f"warning: {one}" for one in told), *(f"not run: {one}" for one in failed)):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if failed:

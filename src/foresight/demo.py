@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from foresight.evals.exams.ladder import read_marks
 from foresight.experiment import Experiment
@@ -17,13 +18,16 @@ from foresight.forecast import Reference, Report, TrainingLog, Watch, answer, ve
 from foresight.forecast.band import MIN_CURVES
 from foresight.forecast.registration import read_chain
 from foresight.recipe import Recipe
+from foresight.report.evidence import PictureAnswers
 from foresight.report.fit_plot import write_fit_plot
 from foresight.report.page import write_page
 from foresight.report.scoreboard import write_scoreboard
+from foresight.report.sections import pictures_table
 from foresight.runs import Run, write_json
-from foresight.views import show_fit, show_forecasts, show_pictures, watching
+from foresight.views import Counting, counting, show
 from foresight.views.exams import show_marks
-from foresight.views.suites import asking, show_suites
+from foresight.views.forecasts import show_fit, show_forecasts
+from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
 
@@ -72,7 +76,7 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
             computes = recipe.ladder.targets
             show_forecasts(console, [experiment.predict(flops, True) for flops in computes])
     if recipe.ladder.suites:
-        with clock.phase("suites put to the ladder"), asking(console) as asked:
+        with clock.phase("suites put to the ladder"), _asking(console) as asked:
             experiment.predict_suites(asked)
     trained = recipe.ladder.targets[: recipe.ladder.trained_targets]
     with clock.phase("targets and learning-rate transfer"), watching(console) as watch:
@@ -83,13 +87,13 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
     if trained and "pictures" in recipe.corpus.mixture:
         with clock.phase("picture questions"):
             pictures = experiment.ask_about_pictures(experiment.targets[len(trained) - 1])
-            show_pictures(console, pictures)
+            show(console, pictures_table(PictureAnswers.model_validate(pictures)))
     if recipe.ladder.suites:
-        with clock.phase("suites put to the target"), asking(console) as asked:
+        with clock.phase("suites put to the target"), _asking(console) as asked:
             experiment.observe_suites(asked)
         show_suites(console, directory, recipe.ladder.suites)
     if "library" in recipe.corpus.mixture and experiment.asked:
-        with clock.phase("the exam"), asking(console) as asked:
+        with clock.phase("the exam"), _asking(console) as asked:
             experiment.sit_exam(asked)
         show_marks(console, read_marks(directory, [*experiment.asked, *experiment.targets]))
     with clock.phase("the targets against their predicted curves"):
@@ -103,6 +107,11 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
     write_fit_plot(answer(experiment.table(), recipe.ladder.targets), page.with_name("fit.html"))
     write_scoreboard([directory], page.with_name("scoreboard.html"), {directory: verification})
     return Outcome(directory, page, verification, pictures, alarms, clock.seconds)
+
+
+def _asking(console: Console) -> AbstractContextManager[Counting]:
+    """A bar over the runs that something is put to."""
+    return counting(console, "runs asked", MofNCompleteColumn(), TimeElapsedColumn())
 
 
 def _watched(run: Run, console: Console) -> list[str]:

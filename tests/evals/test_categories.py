@@ -113,7 +113,7 @@ def test_the_command(runs: list[Path], tmp_path: Path) -> None:
     assert told["series"][0]["means"]["Swahili"]["n"] == 200 and told["agreements"] == []
     for words, message in (
         ((tmp_path / "nowhere",), "cannot be read"),
-        ((*runs, "--figure", "f.pdf"), "an .svg or a .png file"),
+        ((*runs, "--figure", "f.pdf"), "expected .svg or .png"),
         ((*runs, "--task", "x"), "no task x"),
     ):
         done = typed("categories", *words)

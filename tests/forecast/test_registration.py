@@ -9,13 +9,14 @@ import pytest
 
 from foresight.errors import UserError
 from foresight.forecast import Registration, seal_outcome
+from foresight.forecast.chain import record_sha256
 from foresight.runs import Run, read_json, sha256_file, write_json
 
 
 def test_registration_says_everything(ladder: Any) -> None:
     record = ladder.register().record
     again = Registration.load(ladder.directory / "registrations" / "0001-x10.json")
-    assert again.record == record and again.sha256 == again.recomputed_sha256()
+    assert again.record == record and again.sha256 == record_sha256(again.record)
     assert record["target"]["run"] == "targets/x10" and record["target"]["params"] == 10_000
     assert len(record["rungs"]) == 10 and record["hashes"] == ladder.hashes()
     assert [(r["run"], r["reasons"]) for r in record["ineligible"]] == [

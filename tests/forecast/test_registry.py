@@ -424,12 +424,6 @@ def test_an_outcome_outside_falsifies(tmp_path: Path) -> None:
     assert report.scores[0].inside == {"80": False, "95": False}
 
 
-def test_in_flight_is_counted_apart(tmp_path: Path) -> None:
-    made = stated(tmp_path)
-    made.record["in_flight"] = True
-    assert made.kind == "in-flight"
-
-
 def test_the_commands(runs: Path, tmp_path: Path) -> None:
     where = ("--registry", tmp_path / "p", "--json")
     done = typed("register", runs, "--loss", "c4 loss", "--name", "big", "--at", AT, *where)

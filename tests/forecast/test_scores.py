@@ -55,7 +55,10 @@ def test_chosen_columns_and_left_out_rows(tmp_path: Path) -> None:
         ("C,acc\n1e9,nan\n", "row 1, field acc: 'nan'; expected a finite number"),
         ("C,acc\n0,.5\n", "row 1, field compute_flops: '0'; expected a finite number above 0"),
         ("C,acc\n1e9,\n", "field acc: no row has a value"),
-        ("C,points\n1e9,5\n", "field metric: none of"),
+        (
+            "C,points\n1e9,5\n",
+            "field metric: no such column among C, points; expected one of score",
+        ),
         ("name,acc\nx,.5\n", "field scale: missing"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foresight.cli.common import AsJson, app, console, emit
+from foresight.cli.common import AsJson, RecordSet, app, console, emit
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def calibration(
-    records: Annotated[
-        Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")
-    ],
+    records: RecordSet,
     after: Annotated[
         Path | None,
         typer.Argument(help="The same questions put to another model: after post-training."),
@@ -36,9 +34,13 @@ def calibration(
     Needs records of multiple choice by log-probability. With two sets, the change of the error on
     the questions that both answered.
     """
-    from foresight.report.reliability_figure import calibration_page, figure_files
+    from foresight.report.reliability_figure import (
+        calibration_page,
+        calibration_tables,
+        figure_files,
+    )
     from foresight.runs import write_atomic
-    from foresight.views.calibration import show_calibration
+    from foresight.views import say, show
 
     if out is not None and out.suffix not in (".html", ".svg"):
         raise UserError(f"--out {out}: expected a name that ends in .html or .svg")
@@ -51,7 +53,12 @@ def calibration(
                 f"--out {out}: {len(found)} tasks; name the records.jsonl of one, or write .html"
             )
         write_atomic(out, figure_files(found[0])[0])
-    emit([asdict(one) for one in found], as_json, lambda: show_calibration(console, found, out))
+
+    def show_found() -> None:
+        show(console, *(table for one in found for table in calibration_tables(one)))
+        say(console, *([f"wrote {out}"] if out else []))
+
+    emit([asdict(one) for one in found], as_json, show_found)
 
 
 def _studies(first: Path, second: Path | None) -> list[Study | PairedStudy]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from rich.console import Console
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
+    from http.server import HTTPServer
+
     from foresight.forecast import RunTable
     from foresight.inference.language_model import LanguageModel
 
@@ -35,6 +39,17 @@ Directory = Annotated[
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="pocket, overnight, single-gpu, or a YAML file.")
 ]
+Targets = Annotated[
+    list[float] | None, typer.Option("--at", help="Target FLOPs; may be given several times.")
+]
+Group = Annotated[str | None, typer.Option(help="Column that tells recipes apart.")]
+Loss = Annotated[str | None, typer.Option(help="Column of the predicted metric.")]
+TargetFlops = Annotated[
+    float | None,
+    typer.Option("--compute", help="Target FLOPs; default: every target of the recipe."),
+]
+RecordSet = Annotated[Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")]
+RunDirectory = Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")]
 Items = Annotated[
     int | None,
     typer.Option(help="Questions behind an accuracy: binomial standard errors where none stand."),
@@ -96,6 +111,33 @@ def table_of(runs: Path, chosen: dict[str, str]) -> RunTable:
 
         return Experiment.open(runs).table()
     return read_folder(runs, chosen.get("loss"))
+
+
+def columns(**chosen: str | None) -> dict[str, str]:
+    """The columns that were named."""
+    return {field: name for field, name in chosen.items() if name}
+
+
+def end_refused(refused: bool) -> None:
+    """Exit code 3 where the data cannot carry a forecast."""
+    if refused:
+        raise typer.Exit(3)
+
+
+def serve_until_stopped(
+    server: HTTPServer, value: Any, as_json: bool, show: Callable[[], None]
+) -> None:
+    """Say where pages are, and serve them until Ctrl-C."""
+    with server:
+        emit(value, as_json, show)
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def folder_of(model: str, room: str) -> Path:
+    """Where records of a model go if nobody says."""
+    return Path("runs") / room / re.sub(r"[^\w.+-]+", "_", model)
 
 
 def say(as_json: bool) -> Callable[[str], None]:

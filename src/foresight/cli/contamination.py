@@ -70,11 +70,8 @@ def contamination(
     )
     plan = Plan(read_questions(task), settings)
     units = units_of(corpus, field, kind)
-    try:
-        with scanning(errors, units) as watch:
-            found = scan(plan, units, out, processes or len(os.sched_getaffinity(0)), ray, watch)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    with scanning(errors, units) as watch:
+        found = scan(plan, units, out, processes or len(os.sched_getaffinity(0)), ray, watch)
     findings = Findings(plan, units, found)
     findings.write(out)
     scores = _scores(records or [], findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,11 +13,13 @@ from foresight.cli.common import (
     Chat,
     KeepEnd,
     Model,
+    RecordSet,
     System,
     app,
     console,
     emit,
     errors,
+    folder_of,
     open_asked,
 )
 from foresight.errors import UserError
@@ -62,7 +63,7 @@ def evaluate(
     for task in read:
         check_samples(task, samples)
     opened = open_asked(model, keep_end, chat, system)
-    folder = out or Path("runs/evals") / re.sub(r"[^\w.+-]+", "_", opened.name)
+    folder = out or folder_of(opened.name, "evals")
     records: list[list[Record]] = []
     try:
         for task in read:
@@ -70,8 +71,6 @@ def evaluate(
                 records.append(run(task, opened, folder / task.name, samples, limit, watch))
     except UserError as error:
         raise UserError(f"task {read[len(records)].name}: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     found = [(task, summarise(rows)) for task, rows in zip(read, records, strict=True)]
     told = warnings(read, records)
     value = {
@@ -85,7 +84,7 @@ def evaluate(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")],
+    first: RecordSet,
     second: Annotated[Path, typer.Argument(help="The same of another model (or another way).")],
     as_json: AsJson = False,
 ) -> None:
@@ -121,13 +120,14 @@ def categories(
     Where two record sets grade the same responses (a model and people), their agreement is shown.
     """
     from foresight.evals.categories import graders_agree, read_series
-    from foresight.report.category_figure import write_figure
+    from foresight.report.canvas import write
+    from foresight.report.category_figure import category_figure
     from foresight.views.categories import show_categories
 
     series = read_series(records, by, task or ())
     agreements = graders_agree(series)
     if figure is not None:
-        write_figure(series, title, figure)
+        write(category_figure(series, title), figure, figure.stem)
     value = {
         "series": [one.to_json() for one in series],
         "agreements": [asdict(one) for one in agreements],

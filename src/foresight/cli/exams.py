@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,23 +17,10 @@ from foresight.cli.common import (
     console,
     emit,
     errors,
+    folder_of,
     open_asked,
 )
 from foresight.errors import UserError
-
-
-class Half(StrEnum):
-    """Of an exam's questions."""
-
-    DEVELOPMENT = "development"
-    HOLDOUT = "holdout"
-
-
-class Choices(StrEnum):
-    """How a letter is asked for."""
-
-    GENERATE = "generate"
-    LOGPROB = "logprob"
 
 
 @app.command()
@@ -43,14 +28,16 @@ def exam(
     model: Model,
     folders: Annotated[list[Path], typer.Argument(help="Exams: folders with an exam.yaml.")],
     half: Annotated[
-        Half, typer.Option(help="The holdout is for one run per model and method.")
-    ] = Half.DEVELOPMENT,
+        Literal["development", "holdout"],
+        typer.Option(help="The holdout is for one run per model and method."),
+    ] = "development",
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="Show pictures, or placeholders.")
     ] = True,
     choices: Annotated[
-        Choices, typer.Option(help="Explanation and letter, or the letter's log-probability.")
-    ] = Choices.GENERATE,
+        Literal["generate", "logprob"],
+        typer.Option(help="Explanation and letter, or the letter's log-probability."),
+    ] = "generate",
     contaminated: Annotated[
         Path | None,
         typer.Option(help="Ids of questions that training data hold, one a line: the score without "
@@ -97,17 +84,14 @@ def exam(
     ids = read_ids(contaminated, read) if contaminated else None
     given = read_grades(grades) if grades else None
     judge = {"grader": RubricPoints(model=open_model(grader))} if grader else {}
-    arm = Arm(half.value, images, choices.value, **judge)
+    arm = Arm(half, images, choices, **judge)
     opened = open_asked(model, keep_end, chat, system)
-    folder = out or Path("runs/exams") / re.sub(r"[^\w.+-]+", "_", opened.name)
-    try:
-        found = [
-            take(one, arm, opened, folder / name, lambda title: running(errors, title),
-                 ledger, ids, given)
-            for one, name in zip(read, names, strict=True)
-        ]  # fmt: skip
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    folder = out or folder_of(opened.name, "exams")
+    found = [
+        take(one, arm, opened, folder / name, lambda title: running(errors, title),
+             ledger, ids, given)
+        for one, name in zip(read, names, strict=True)
+    ]  # fmt: skip
     if figure:
         write_exam_figure(found, figure)
     value = {"model": opened.name, "out": str(folder), "exams": [one.to_json() for one in found]}

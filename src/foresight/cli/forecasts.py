@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from foresight.cli.common import (
     DEMO,
     AsJson,
+    Group,
     Items,
+    Loss,
+    Targets,
     app,
+    columns,
     console,
     emit,
+    end_refused,
     errors,
     say,
     six_n_d,
@@ -34,17 +40,15 @@ def fit(
             "(ours, TensorBoard, Weights & Biases)."
         ),
     ] = DEMO,
-    at: Annotated[
-        list[float] | None, typer.Option(help="Target FLOPs; may be given several times.")
-    ] = None,
+    at: Targets = None,
     target_params: Annotated[
         float | None, typer.Option(help="Parameters of a target; with --target-tokens.")
     ] = None,
     target_tokens: Annotated[
         float | None, typer.Option(help="Tokens of a target: C = 6 N D.")
     ] = None,
-    group: Annotated[str | None, typer.Option(help="Column that tells recipes apart.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Column of the predicted metric.")] = None,
+    group: Group = None,
+    loss: Loss = None,
     accuracy: Annotated[
         str | None, typer.Option(help="Column of an accuracy (0..1): fit -log of it instead.")
     ] = None,
@@ -64,7 +68,7 @@ def fit(
     steps, schedule, batch, tokenizer. Exit code 3 if the runs cannot carry a forecast.
     """
     from foresight.forecast import PlannedRun, answer, answer_jointly
-    from foresight.views import show_answer
+    from foresight.views.forecasts import show_answer
 
     computes = list(at or [])
     compute = six_n_d(target_params, target_tokens)
@@ -74,8 +78,7 @@ def fit(
     planned = None
     if target_params is not None and target_tokens is not None:
         planned = PlannedRun(target_params, target_tokens)
-    chosen = {key: name for key, name in {"group": group, "loss": loss}.items() if name}
-    table = table_of(runs, chosen)
+    table = table_of(runs, columns(group=group, loss=loss))
     joint = None
     if len({row.group for row in table.fitted}) > 1:
         joint = answer_jointly(table, computes, planned)
@@ -87,8 +90,7 @@ def fit(
     emit(found.to_json(), as_json, lambda: show_answer(console, answers, found.verdict))
     for path in plots:
         say(as_json)(f"wrote {path}")
-    if found.refused:
-        raise typer.Exit(3)
+    end_refused(found.refused)
 
 
 def _plot(
@@ -116,14 +118,13 @@ def _fit_accuracy(
     computes: list[float], as_json: bool,
 ) -> None:  # fmt: skip
     from foresight.forecast import fit_accuracy, read_scores
-    from foresight.views.scores import show_accuracies
+    from foresight.views.forecasts import show_accuracies
 
     found = fit_accuracy(read_scores(runs, metric, {"group": group}, items), chance)
     forecasts = [found.predict(one) for one in computes]
     value = {"metric": metric, "weights": found.weights, "at": [one.to_json() for one in forecasts]}
     emit(value, as_json, lambda: show_accuracies(console, found, forecasts))
-    if any(one.verdict == "refused" for one in forecasts):
-        raise typer.Exit(3)
+    end_refused(any(one.verdict == "refused" for one in forecasts))
 
 
 @app.command()
@@ -136,8 +137,8 @@ def design(
     min_compute: Annotated[
         float | None, typer.Option(help="Smallest compute at which the recipe is sound.")
     ] = None,
-    group: Annotated[str | None, typer.Option(help="Column that tells recipes apart.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Column of the predicted metric.")] = None,
+    group: Group = None,
+    loss: Loss = None,
     as_json: AsJson = False,
 ) -> None:
     """Which rungs to train for a budget: the ladder whose forecast of the target is sharpest.
@@ -146,11 +147,12 @@ def design(
     other budgets, and the one further run that would narrow the forecast most.
     """
     from foresight.forecast import answer, plan_ladder
-    from foresight.views.planning import designing, show_plan_of_ladder
+    from foresight.views import counting
+    from foresight.views.planning import show_plan_of_ladder
 
-    chosen = {key: name for key, name in {"group": group, "loss": loss}.items() if name}
-    found = None if runs is None else answer(table_of(runs, chosen))
-    with designing(errors) as watch:
+    left = TimeRemainingColumn()
+    found = None if runs is None else answer(table_of(runs, columns(group=group, loss=loss)))
+    with counting(errors, "fitting simulated ladders", MofNCompleteColumn(), left) as watch:
         planned = plan_ladder(
             budget,
             target,
@@ -166,9 +168,7 @@ def design(
 @app.command()
 def capability(
     counts: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet of counts.")],
-    at: Annotated[
-        list[float] | None, typer.Option(help="Target FLOPs; may be given several times.")
-    ] = None,
+    at: Targets = None,
     pass_at: Annotated[int, typer.Option(help="k of pass@k.")] = 1,
     samples: Annotated[
         int | None, typer.Option(help="Samples per problem that will be taken; default: as now.")
@@ -190,8 +190,7 @@ def capability(
     with errors.status("fitting every problem's pass rates"):
         found = forecast_capability(table, at or (), buckets=buckets, k=pass_at, samples=samples)
     emit(found.to_json(), as_json, lambda: show_capability(console, found))
-    if found.refused:
-        raise typer.Exit(3)
+    end_refused(found.refused)
 
 
 @app.command()
@@ -220,14 +219,17 @@ def trend(
     """
     from foresight.forecast import read_scores
     from foresight.forecast import trend as judge
-    from foresight.views.scores import show_trends
+    from foresight.views.forecasts import show_trends
 
     chosen = {"scale": scale, "group": group, "stderr": stderr}
-    columns = metric or [""]  # the reader then looks for a usual spelling
-    tables = [read_scores(table, name, chosen, items) for name in columns]
     found = [
-        judge(one, higher_is_better=not lower_is_better, margin=flat_within, seed=seed)
-        for one in tables
+        judge(
+            read_scores(table, name, chosen, items),
+            higher_is_better=not lower_is_better,
+            margin=flat_within,
+            seed=seed,
+        )
+        for name in metric or [""]  # the reader then looks for a usual spelling
     ]
     emit([one.to_json() for one in found], as_json, lambda: show_trends(console, found))
 
@@ -245,7 +247,7 @@ def map_losses(
     Exit code 3 if the runs cannot carry a forecast of the first.
     """
     from foresight.forecast import answer, fit_map, read_scores, read_table
-    from foresight.views.scores import show_map
+    from foresight.views.forecasts import show_map
 
     found = answer(read_table(table, {"loss": source}), at)
     mapping = fit_map(read_scores(table, source), read_scores(table, target))
@@ -259,5 +261,4 @@ def map_losses(
         ],
     }  # fmt: skip
     emit(value, as_json, lambda: show_map(console, mapping, (source, target), found, mapped))
-    if found.refused:
-        raise typer.Exit(3)
+    end_refused(found.refused)

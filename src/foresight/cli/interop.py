@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foresight.cli.common import AsJson, app, console, emit
+from foresight.cli.common import AsJson, RecordSet, app, console, emit
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def import_records(
     from foresight.evals.interop.pairing import pair as paired_with
     from foresight.evals.journal import record_sets
     from foresight.runs import write_atomic
-    from foresight.views.interop import show_imported
 
     if to.exists():
         raise UserError(f"{to}: is there already; name another file, or remove it")
@@ -64,7 +63,27 @@ def import_records(
     _refuse_twice(records)
     write_atomic(to, "".join(record.to_line() + "\n" for record in records))
     value = {"to": str(to), "records": len(records), "runs": rows}
-    emit(value, as_json, lambda: show_imported(console, value))
+    emit(value, as_json, lambda: _show_imported(to, rows))
+
+
+def _show_imported(to: Path, runs: list[dict[str, Any]]) -> None:
+    from foresight.views import say, show_rows
+
+    rows = [
+        {
+            **{name: one[name] for name in ("task", "filter", "metric")},
+            "records": str(one["records"]),
+            "mean": f"{one['mean']:.4f}",
+            "stated": "" if one["stated"] is None else f"{one['stated']:.4f}",
+            "unpaired": "" if one["unpaired"] is None else str(one["unpaired"]),
+        }
+        for one in runs
+    ]
+    show_rows(console, f"Records in {to}", rows)
+    for one in runs:
+        if not one["agrees"]:
+            told = "the mean of the samples is not what the results file states"
+            say(console, f"{one['task']}: {told}", style="yellow")
 
 
 def _refuse_twice(records: list[Record]) -> None:
@@ -81,9 +100,7 @@ def _refuse_twice(records: list[Record]) -> None:
 
 @app.command()
 def export_records(
-    records: Annotated[
-        Path, typer.Argument(help="records.jsonl, or a directory written by `eval`.")
-    ],
+    records: RecordSet,
     inspect: Annotated[
         Path,
         typer.Option(
@@ -96,6 +113,7 @@ def export_records(
     from foresight.evals.interop.inspect_log import write_logs
     from foresight.evals.journal import read_records, record_files
     from foresight.runs import read_json
+    from foresight.views import say
 
     files = record_files(records)
     if len(files) > 1 and inspect.suffix in (".json", ".eval"):
@@ -108,8 +126,5 @@ def export_records(
         created = datetime.fromtimestamp(file.stat().st_mtime, UTC)
         settings = read_json(task) if task.exists() else None
         written += write_logs(rows, inspect, created, file.parent / "images", settings)
-    emit(
-        {"logs": [str(path) for path in written]},
-        as_json,
-        lambda: console.print("\n".join(f"wrote {path}" for path in written), soft_wrap=True),
-    )
+    logs = [str(path) for path in written]
+    emit({"logs": logs}, as_json, lambda: say(console, *(f"wrote {path}" for path in logs)))

@@ -13,6 +13,8 @@ from foresight.cli.common import (
     AsJson,
     Directory,
     RecipeName,
+    RunDirectory,
+    TargetFlops,
     app,
     console,
     emit,
@@ -33,7 +35,7 @@ def demo(
     Interrupt it and call it again: finished runs are kept, the running one resumes.
     """
     from foresight.demo import run_demo
-    from foresight.views import show_report
+    from foresight.views.ladders import show_report
 
     outcome = run_demo(directory, recipe, seed, errors if as_json else console)
     emit(outcome.to_json(), as_json, lambda: show_report(console, outcome))
@@ -47,7 +49,7 @@ def corpus(
 ) -> None:
     """Build the corpus: sources, split by package, de-duplication, tokenizer, shards."""
     from foresight.experiment import Experiment
-    from foresight.views import show_corpus
+    from foresight.views.ladders import show_corpus
 
     made = Experiment.create(directory, recipe).build_corpus(say(as_json))
     emit(made.manifest, as_json, lambda: show_corpus(console, made))
@@ -58,7 +60,7 @@ def plan(recipe: RecipeName = "pocket", as_json: AsJson = False) -> None:
     """What every rung and target will cost here (time, memory, disk), measured in a few seconds."""
     from foresight.recipe import Recipe
     from foresight.training.plan import plan as make_plan
-    from foresight.views import show_plan
+    from foresight.views.ladders import show_plan
 
     rows = make_plan(Recipe.named(recipe))
     emit([asdict(row) for row in rows], as_json, lambda: show_plan(console, rows))
@@ -70,7 +72,7 @@ def ladder(
 ) -> None:
     """Train the rungs, one process per core; finished runs are kept, killed ones resume."""
     from foresight.experiment import Experiment
-    from foresight.views import show_runs, watching
+    from foresight.views.ladders import show_runs, watching
 
     experiment = Experiment.create(directory, recipe)
     experiment.build_corpus(say(as_json))
@@ -82,9 +84,7 @@ def ladder(
 @app.command()
 def predict(
     directory: Directory = DEMO,
-    compute: Annotated[
-        float | None, typer.Option(help="Target FLOPs; default: every target of the recipe.")
-    ] = None,
+    compute: TargetFlops = None,
     register: Annotated[
         bool, typer.Option("--register", help="Write the forecast down, hashed and chained.")
     ] = False,
@@ -92,7 +92,7 @@ def predict(
 ) -> None:
     """Forecast the metric of larger runs, with intervals; --register before they start."""
     from foresight.experiment import Experiment
-    from foresight.views import show_forecasts
+    from foresight.views.forecasts import show_forecasts
 
     experiment = Experiment.open(directory)
     computes = [compute] if compute else experiment.recipe.ladder.targets
@@ -103,15 +103,13 @@ def predict(
 @app.command()
 def train(
     directory: Directory = DEMO,
-    compute: Annotated[
-        float | None, typer.Option(help="Target FLOPs; default: every target of the recipe.")
-    ] = None,
+    compute: TargetFlops = None,
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard scalars.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train predicted runs: all cores for one run, one core each for several."""
     from foresight.experiment import Experiment
-    from foresight.views import show_runs, watching
+    from foresight.views.ladders import show_runs, watching
 
     experiment = Experiment.open(directory)
     computes = [compute] if compute else experiment.recipe.ladder.targets
@@ -124,7 +122,7 @@ def train(
 def transfer(directory: Directory = DEMO, as_json: AsJson = False) -> None:
     """Does the learning rate transfer? Sweep it at two widths, ours and standard."""
     from foresight.experiment import Experiment
-    from foresight.views import show_transfer, watching
+    from foresight.views.ladders import show_transfer, watching
 
     experiment = Experiment.open(directory)
     with watching(errors) as watch:
@@ -134,7 +132,7 @@ def transfer(directory: Directory = DEMO, as_json: AsJson = False) -> None:
 
 @app.command()
 def sample(
-    run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
+    run: RunDirectory,
     prompt: Annotated[str, typer.Argument(help="Text to continue.")] = "def ",
     image: Annotated[
         list[Path] | None, typer.Option(help="Picture before the text; may be repeated.")
@@ -161,7 +159,7 @@ def sample(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
+    run: RunDirectory,
     to: Annotated[Path, typer.Option("--to", help="New directory to write.")],
     chat: Annotated[
         bool,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.cli.common import AsJson, app, console, emit, errors, serve_until_stopped
 from foresight.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,11 +87,8 @@ def collect(
     )
     items = read_items(prompts)
     models = [open_model(name) for name in model]
-    try:
-        with running(errors, "answers") as watch:
-            found = collection.collect(items, models, out, filters, protocol, seed, watch)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    with running(errors, "answers") as watch:
+        found = collection.collect(items, models, out, filters, protocol, seed, watch)
     value = _collected(found, [one.name for one in models], out)
     emit(value, as_json, lambda: show_collection(console, value))
 
@@ -223,13 +218,8 @@ def _serve(desk: Desk[Any], kind: str, port: int, host: str, as_json: bool) -> N
     from foresight.views.people import show_pages
 
     server, addresses = serve_people(desk, kind, port, host)
-    with server:
-        left = {person: desk.card(person)["left"] for person in addresses}
-        value = [
-            {"person": person, "url": url, "left": left[person]}
-            for person, url in addresses.items()
-        ]
-        emit(value, as_json, lambda: show_pages(console, value))
-        sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+    value = [
+        {"person": person, "url": url, "left": desk.card(person)["left"]}
+        for person, url in addresses.items()
+    ]
+    serve_until_stopped(server, value, as_json, lambda: show_pages(console, value))

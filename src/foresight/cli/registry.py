@@ -22,6 +22,10 @@ from foresight.cli.common import (
 )
 from foresight.errors import UserError
 
+Interval = Annotated[
+    tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
+]
+
 
 @app.command()
 def register(
@@ -37,12 +41,8 @@ def register(
     value: Annotated[
         float | None, typer.Option(help="A stated prediction, fitted elsewhere.")
     ] = None,
-    interval50: Annotated[
-        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
-    ] = None,
-    interval80: Annotated[
-        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the value.")
-    ] = None,
+    interval50: Interval = None,
+    interval80: Interval = None,
     interval95: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Of the value: required with --value."),
@@ -70,7 +70,7 @@ def register(
     `verify` checks and scores, `scoreboard` shows all.
     """
     from foresight.forecast import Subject, Witnesses, register_fit, register_stated
-    from foresight.views.registry import show_registration
+    from foresight.views.forecasts import show_registration
 
     if (runs is None) == (value is None):
         raise UserError("register either RUNS --at FLOPS, or --metric NAME --value V")
@@ -175,17 +175,10 @@ def verify(directory: Directory = DEMO, as_json: AsJson = False) -> None:
     Exit code 0: all holds. 1: something does not, and is named.
     """
     from foresight.forecast import verify as check
-    from foresight.views import show_verification
-    from foresight.views.registry import show_totals
+    from foresight.views.forecasts import show_verification
 
     report = check(directory)
-    value = report.to_json()
-
-    def show() -> None:
-        show_totals(console, value["totals"])
-        show_verification(console, report)
-
-    emit(value, as_json, show)
+    emit(report.to_json(), as_json, lambda: show_verification(console, report))
     if not report.holds:
         raise typer.Exit(1)
 
@@ -200,7 +193,7 @@ def scoreboard(
 ) -> None:
     """One page of all predictions: intervals, outcomes, scores, coverage; pending ones included."""
     from foresight.report.scoreboard import write_scoreboard
-    from foresight.views.registry import show_board
+    from foresight.views.forecasts import show_board
 
     board = write_scoreboard(directories or [PREDICTIONS], out)
     emit({"page": str(out), **board}, as_json, lambda: show_board(console, board, out))

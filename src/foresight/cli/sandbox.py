@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import typer
-from rich.table import Table
 
 from foresight.cli.common import AsJson, app, console, emit
 
@@ -22,14 +21,13 @@ def group() -> None:
 def check(as_json: AsJson = False) -> None:
     """What confines generated code on this machine, tried out. Exit code 2 if something lacks."""
     from foresight.evals.sandbox import check as check_sandbox
+    from foresight.views import show_rows
 
     report = check_sandbox()
-
-    def show() -> None:
-        table = Table("mechanism", "in force")
-        for name, held in report.mechanisms.items():
-            table.add_row(name, "yes" if held else "[bold red]no[/bold red]")
-        console.print(table)
-
-    emit(asdict(report) | {"usable": report.missing is None}, as_json, show)
+    rows = [
+        {"mechanism": name, "in force": "yes" if held else "[bold red]no[/bold red]"}
+        for name, held in report.mechanisms.items()
+    ]
+    value = asdict(report) | {"usable": report.missing is None}
+    emit(value, as_json, lambda: show_rows(console, "Sandbox", rows))
     report.require()

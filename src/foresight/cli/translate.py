@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from foresight.cli.common import AsJson, app, console, emit, errors
 from foresight.errors import UserError
@@ -34,19 +35,12 @@ def translate(
     from foresight.evals.reading import read_task
     from foresight.evals.translation import translate as translated
     from foresight.inference.open import open_model
-    from foresight.views.suites import asking
+    from foresight.views import counting, say
 
     if (file is None) == (model is None):
         raise UserError("who translates? give either --model or --file")
     source = open_model(model) if model else file
     assert source is not None, "one of them is given"
-    try:
-        with asking(errors, f"texts in {to}") as watch:
-            found = translated(read_task(task), to, source, out, watch)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    emit(
-        found.to_json(),
-        as_json,
-        lambda: console.print(found.told(), markup=False, highlight=False, soft_wrap=True),
-    )
+    with counting(errors, f"texts in {to}", MofNCompleteColumn(), TimeElapsedColumn()) as watch:
+        found = translated(read_task(task), to, source, out, watch)
+    emit(found.to_json(), as_json, lambda: say(console, found.told()))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.progress import DownloadColumn
 
-from foresight.cli.common import AsJson, app, console, emit, errors
+from foresight.cli.common import AsJson, app, console, emit, errors, serve_until_stopped
 
 
 @app.command()
@@ -35,14 +34,14 @@ def view(
     from foresight.report.record_page import record_page
     from foresight.report.record_server import Viewer, serve
     from foresight.runs import write_atomic
-    from foresight.views.records import reading, show_viewer
+    from foresight.views import counting
 
     started = time.perf_counter()
     size = sum(file.stat().st_size for path in records for file in record_files(path))
-    with reading(errors, size) as progress:
+    with counting(errors, "reading records", DownloadColumn(), total=size) as progress:
         viewer = Viewer(records, progress)
     index = viewer.index
-    value = {
+    value: dict[str, Any] = {
         "records": index.size,
         "models": [name for name, _ in index.texts["model"].counts()],
         "tasks": [name for name, _ in index.texts["task"].counts()],
@@ -52,10 +51,19 @@ def view(
     if html is not None:
         write_atomic(html, record_page(index, ", ".join(map(str, records)), limit=limit))
         value = {"page": str(html), **value, "embedded": min(limit, index.size)}
-        return emit(value, as_json, lambda: show_viewer(console, value))
-    with serve(viewer, port) as server:
-        value = {"url": f"http://127.0.0.1:{server.server_port}/", **value}
-        emit(value, as_json, lambda: show_viewer(console, value))
-        sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+        return emit(value, as_json, lambda: _show(value))
+    server = serve(viewer, port)
+    value = {"url": f"http://127.0.0.1:{server.server_port}/", **value}
+    serve_until_stopped(server, value, as_json, lambda: _show(value))
+
+
+def _show(value: dict[str, Any]) -> None:
+    """Notes, what was read, and where to look."""
+    from foresight.views import say
+
+    models, tasks = ", ".join(value["models"]), ", ".join(value["tasks"])
+    where = f"{value.get('url')}  (Ctrl-C ends)"
+    if "page" in value:
+        where = f"wrote {value['page']} with {value['embedded']:,} of them"
+    read = f"{value['records']:,} records in {value['seconds']:.1f} s: {tasks}; {models}"
+    say(console, *(f"note: {note}" for note in value["notes"]), read, where)

@@ -15,19 +15,24 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.forecast.draws import equally_likely, rounded, uniform, weighted_quantiles
+from foresight.forecast.codes import reasons_json, worst
+from foresight.forecast.draws import (
+    TAILS,
+    Array,
+    Estimate,
+    equally_likely,
+    rounded,
+    uniform,
+    weighted_quantiles,
+)
 from foresight.forecast.forecast import Fit, fit
 from foresight.forecast.priors import ERROR
 from foresight.forecast.reasons import Code
 from foresight.forecast.scores import ScoreRow, ScoreTable
 from foresight.forecast.table import Row, RunTable
 
-Array = NDArray[np.float64]
-
-LEVELS = (50, 80, 95)
 DRAWS = 1000
 WIDEN = 2.3
 """Stretches the intervals of log(-log a). Those of `fit` are made for losses; on the C4 ladder of
@@ -52,13 +57,7 @@ class AccuracyForecast:
     weights: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        value["intervals"] = self.intervals and {
-            str(level): list(pair) for level, pair in self.intervals.items()
-        }
-        value["reasons"] = [{"code": code.value, "text": code.text} for code in self.reasons]
-        result: dict[str, Any] = rounded(value)
-        return result
+        return rounded(asdict(self) | {"reasons": reasons_json(self.reasons)})
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ class AccuracyFit:
 
     @property
     def weights(self) -> dict[str, float]:
-        found: dict[str, float] = rounded({law.name: law.weight for law in self.laws})
-        return found
+        return rounded({law.name: law.weight for law in self.laws})
 
     def predict(self, compute_flops: float, *, force: bool = False) -> AccuracyForecast:
         """Forecast the accuracy at `compute_flops`; reasons and errors as in `Fit.predict`."""
@@ -108,22 +106,15 @@ class AccuracyFit:
             losses = equally_likely(one.point, stretched, DRAWS)
             draws.append(self._measured(law.chance + (1.0 - law.chance) * np.exp(-losses)))
             mass.append(np.full(DRAWS, law.weight / DRAWS))
-        tails = [0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1)]
-        ends = weighted_quantiles(
-            np.concatenate(draws), np.concatenate(mass), np.array([0.5, *tails])
-        )
-        intervals = {
-            level: (float(ends[1 + 2 * i]), float(ends[2 + 2 * i]))
-            for i, level in enumerate(LEVELS)
-        }
-        verdict = min((one.verdict for _, one in able), key=("refused", "wide", "forecast").index)
+        found = Estimate.at(weighted_quantiles(np.concatenate(draws), np.concatenate(mass), TAILS))
+        verdict = worst(one.verdict for _, one in able)
         if verdict == "wide" and codes <= {Code.NOT_CALIBRATED}:
             verdict = "forecast"  # it was wide in -log(accuracy) only
-        if intervals[95][1] - intervals[95][0] > 2 * MAX_HALF_WIDTH:
+        if found.intervals[95][1] - found.intervals[95][0] > 2 * MAX_HALF_WIDTH:
             codes.add(Code.WIDE_INTERVAL)
             verdict = "wide" if verdict == "forecast" else verdict
         return AccuracyForecast(
-            compute_flops, float(ends[0]), intervals, able[0][1].extrapolation_ratio, verdict,
+            compute_flops, found.point, found.intervals, able[0][1].extrapolation_ratio, verdict,
             tuple(sorted(codes)), all(one.calibrated for _, one in able), weights,
         )  # fmt: skip
 

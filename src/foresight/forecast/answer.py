@@ -8,6 +8,7 @@ from typing import Any
 
 from foresight.errors import UserError
 from foresight.forecast.allocation import Recommendation, recommend
+from foresight.forecast.codes import reasons_json, worst
 from foresight.forecast.draws import rounded
 from foresight.forecast.forecast import Fit, Forecast, fit
 from foresight.forecast.frontier import MIN_POINTS, FrontierPoint, frontier, is_ladder
@@ -17,8 +18,6 @@ from foresight.forecast.rungs import gather
 from foresight.forecast.surface import can_fit, fit_surface
 from foresight.forecast.table import Row, RunTable
 from foresight.runs import sha256_json
-
-_SEVERITY = ("forecast", "wide", "refused")
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Answer:
     @property
     def verdict(self) -> str:
         """The worst of the forecasts' verdicts; without any, that of the ladder itself."""
-        found = [one.verdict for one in self.forecasts] or [self.fitted.verdict]
-        return max(found, key=_SEVERITY.index)
+        return worst([one.verdict for one in self.forecasts] or [self.fitted.verdict])
 
     @property
     def refused(self) -> bool:
@@ -63,10 +61,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """Same table, same code, same bytes. A refused answer has no `at`."""
         reasons = {code for one in self.forecasts for code in one.reasons} | {*self.fitted.reasons}
-        value: dict[str, Any] = {
-            "verdict": self.verdict,
-            "reasons": [{"code": code.value, "text": code.text} for code in sorted(reasons)],
-        }
+        value: dict[str, Any] = {"verdict": self.verdict, "reasons": reasons_json(sorted(reasons))}
         if not self.refused:
             value["at"] = [self._at(one) for one in self.forecasts]
         laws = self.fitted.laws(self.forecasts[0].compute_flops if self.forecasts else None)
@@ -82,22 +77,21 @@ class Answer:
                 "table_sha256": sha256_json([asdict(row) for row in self.table.rows]),
             },
         }
-        result: dict[str, Any] = rounded(value)
-        return result
+        return rounded(value)
 
     def _at(self, forecast: Forecast) -> dict[str, Any]:
         assert forecast.intervals is not None, "only forecasts that were made are shown"
-        value = {
+        value: dict[str, Any] = {
             "compute_flops": forecast.compute_flops,
             "loss": forecast.point,
-            "intervals": {str(level): list(pair) for level, pair in forecast.intervals.items()},
+            "intervals": forecast.intervals,
             "ratio": forecast.extrapolation_ratio,
             "calibrated": forecast.calibrated,
             "verdict": forecast.verdict,
         }
         recommended = self.recommended(forecast.compute_flops)
         if recommended is not None:
-            value["recommended"] = recommended.to_json()
+            value["recommended"] = asdict(recommended)
         moved = self.planned is not None and self.planned.excess is not None
         if self.planned is not None and moved and forecast is self.forecasts[-1]:
             value["planned"] = asdict(self.planned)
@@ -113,8 +107,8 @@ class JointAnswer:
     @property
     def verdict(self) -> str:
         """`refused` if every group is; else the worst verdict of the others."""
-        found = [one.verdict for one in self.answers.values() if not one.refused]
-        return max(found, key=_SEVERITY.index) if found else "refused"
+        made = [one.verdict for one in self.answers.values() if not one.refused]
+        return worst(made or ["refused"])
 
     @property
     def refused(self) -> bool:

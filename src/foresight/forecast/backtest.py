@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from foresight.forecast.draws import Array
 from foresight.forecast.law import FORMS, PURE
 from foresight.forecast.posterior import Posterior, fit_posterior
 from foresight.forecast.priors import LEARNED, Prior
 from foresight.forecast.rungs import Rungs
-
-Array = NDArray[np.float64]
 
 MIN_RUNGS = 3
 """Fewest rungs a back-test fits."""
@@ -37,7 +35,6 @@ DRIFT_SCALE = 0.005
 DRIFTS = np.geomspace(1e-4, 0.1, 61)
 MIN_RESIDUALS, MIN_CUTS = 10, 3
 """A calibration needs so many residuals at a matched ratio, from so many different cuts."""
-LEVELS = (50, 80, 95)
 
 
 @dataclass(frozen=True)

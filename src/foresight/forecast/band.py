@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from foresight.errors import UserError
 from foresight.forecast.curve import Collapse, collapse, later_weights
+from foresight.forecast.draws import Array
 
-Array = NDArray[np.float64]
 Curve = tuple[Array, Array]
 Final = tuple[float, float, float]
 """Forecast of the final training loss: point, and low and high of its 95 % interval."""

@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.forecast.backtest import LEVELS
 from foresight.forecast.buckets import ASIDE, Buckets, assign_buckets
 from foresight.forecast.capability_backtest import (
     HiddenRung,
@@ -25,76 +23,43 @@ from foresight.forecast.capability_backtest import (
     stretch_of,
     stretched,
 )
+from foresight.forecast.codes import Reason, reasons_json, worst
 from foresight.forecast.counts import Counts, Integers, log_pass_rate
-from foresight.forecast.draws import rounded
+from foresight.forecast.draws import Array, Estimate, rounded
 from foresight.forecast.pass_law import ENOUGH, PassPosterior, fit_pass_law
 from foresight.runs import sha256_json
-
-Array = NDArray[np.float64]
 
 MIN_MODELS, MIN_PROBLEMS, MIN_DECADES, MAX_RATIO = 4, 10, 1.5, 1e4
 MAX_HALF_WIDTH = 0.15
 MISSES = 1.5
 """A stretch of the intervals that is a reason to call the forecast wide."""
-_TAILS = [0.5, *(0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1))]
-_SEVERITY = ("forecast", "wide", "refused")
 
 
-class CapabilityCode(StrEnum):
-    """Machine-readable reasons of a verdict; `text` explains the code in one line."""
+class CapabilityCode(Reason):
+    """Machine-readable reasons of a verdict."""
 
-    TOO_FEW_MODELS = "too_few_models"
-    TOO_FEW_PROBLEMS = "too_few_problems"
-    SHORT_RANGE = "short_range"
-    NO_PASSES = "no_passes"
-    NO_FAILURES = "no_failures"
-    FALLS_WITH_COMPUTE = "falls_with_compute"
-    RATIO_TOO_LARGE = "ratio_too_large"
-    WIDE_INTERVAL = "wide_interval"
-    BACKTEST_MISSES = "backtest_misses"
-    ROUGH_INTERVALS = "rough_intervals"
-
-    @property
-    def text(self) -> str:
-        return _TEXTS[self]
-
-
-_TEXTS = {
-    CapabilityCode.TOO_FEW_MODELS: f"fewer than {MIN_MODELS} models of distinct compute",
-    CapabilityCode.TOO_FEW_PROBLEMS: f"fewer than {MIN_PROBLEMS} problems",
-    CapabilityCode.SHORT_RANGE: f"the models span less than {MIN_DECADES} decades of compute",
-    CapabilityCode.NO_PASSES: "no model passed any sample of any problem",
-    CapabilityCode.NO_FAILURES: "every model passed every sample of every problem",
-    CapabilityCode.FALLS_WITH_COMPUTE: "pass rates fall with compute: not the law of this forecast",
-    CapabilityCode.RATIO_TOO_LARGE: f"the target is over {MAX_RATIO:.0e} times the largest model",
-    CapabilityCode.WIDE_INTERVAL: (
-        f"the 95 % interval of the mean pass rate is over {100 * MAX_HALF_WIDTH:.0f} points "
-        f"either way"
-    ),
-    CapabilityCode.BACKTEST_MISSES: (
+    TOO_FEW_MODELS = f"fewer than {MIN_MODELS} models of distinct compute"
+    TOO_FEW_PROBLEMS = f"fewer than {MIN_PROBLEMS} problems"
+    SHORT_RANGE = f"the models span less than {MIN_DECADES} decades of compute"
+    NO_PASSES = "no model passed any sample of any problem"
+    NO_FAILURES = "every model passed every sample of every problem"
+    FALLS_WITH_COMPUTE = "pass rates fall with compute: not the law of this forecast"
+    RATIO_TOO_LARGE = f"the target is over {MAX_RATIO:.0e} times the largest model"
+    WIDE_INTERVAL = (
+        f"the 95 % interval of the mean pass rate is over "
+        f"{100 * MAX_HALF_WIDTH:.0f} points either way"
+    )
+    BACKTEST_MISSES = (
         "models hidden from the law fell far outside its forecasts: the intervals are stretched"
-    ),
-    CapabilityCode.ROUGH_INTERVALS: f"the ends of the intervals rest on under {ENOUGH} draws",
-}
+    )
+    ROUGH_INTERVALS = ("rough_intervals", f"the ends of the intervals rest on under {ENOUGH} draws")
+
+
 REFUSING = frozenset(CapabilityCode) - {
     CapabilityCode.WIDE_INTERVAL,
     CapabilityCode.BACKTEST_MISSES,
     CapabilityCode.ROUGH_INTERVALS,
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Median and intervals (low, high) by level 50, 80, 95."""
-
-    point: float
-    intervals: dict[int, tuple[float, float]]
-
-    @classmethod
-    def of(cls, draws: Array) -> Estimate:
-        point, *ends = (float(end) for end in np.quantile(draws, _TAILS))
-        pairs = zip(ends[::2], ends[1::2], strict=True)
-        return cls(point, dict(zip(LEVELS, pairs, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -255,8 +220,11 @@ class CapabilityAnswer:
     @property
     def verdict(self) -> str:
         """The worst of the forecasts' verdicts; without any, that of the counts themselves."""
-        found = [one.verdict for one in self.forecasts] or [_verdict(self.fitted.reasons)]
-        return max(found, key=_SEVERITY.index)
+        return worst([one.verdict for one in self.forecasts] or [_verdict(self.fitted.reasons)])
+
+    @property
+    def reasons(self) -> list[CapabilityCode]:
+        return sorted({*self.fitted.reasons, *(c for one in self.forecasts for c in one.reasons)})
 
     @property
     def refused(self) -> bool:
@@ -265,13 +233,12 @@ class CapabilityAnswer:
     def to_json(self) -> dict[str, Any]:
         """Same counts, same code, same bytes. A refused answer has no `at`."""
         counts, buckets = self.fitted.counts, self.fitted.buckets
-        reasons = {code for one in self.forecasts for code in one.reasons} | {*self.fitted.reasons}
-        value: dict[str, Any] = {
-            "verdict": self.verdict,
-            "reasons": [{"code": code.value, "text": code.text} for code in sorted(reasons)],
-        }
+        value: dict[str, Any] = {"verdict": self.verdict, "reasons": reasons_json(self.reasons)}
         if not self.refused:
-            value["at"] = [asdict(one) for one in self.forecasts]
+            value["at"] = [
+                asdict(one) | {"reasons": [code.code for code in one.reasons]}
+                for one in self.forecasts
+            ]
         value |= {
             "laws": [asdict(law) for law in self.fitted.laws()],
             "backtest": {
@@ -295,8 +262,7 @@ class CapabilityAnswer:
                 ),
             },
         }  # fmt: skip
-        result: dict[str, Any] = rounded(value)
-        return result
+        return rounded(value)
 
 
 def capability(

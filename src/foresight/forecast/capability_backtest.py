@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.forecast.counts import Counts, log_pass_rate
+from foresight.forecast.draws import Array
 from foresight.forecast.pass_law import PassPosterior
-
-Array = NDArray[np.float64]
 
 SAME_RUNG = 0.05
 """Models whose ln C differ by less are one rung."""

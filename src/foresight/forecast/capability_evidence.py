@@ -54,7 +54,7 @@ def capability_evidence(registry: Path, name: str, fits: Fits | None = None) -> 
     ]
     observed = _outcomes(registry)
     groups = fitted.groups()
-    value: dict[str, Any] = rounded(
+    return rounded(
         {
             "format": FORMAT,
             "metric": METRIC,
@@ -85,7 +85,6 @@ def capability_evidence(registry: Path, name: str, fits: Fits | None = None) -> 
             ],
         }
     )
-    return value
 
 
 def _law(laws: list[CapabilityForecast], group: str) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ buckets and fits the law again; the outcome follows from the kept counts of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from statistics import NormalDist
@@ -19,9 +20,9 @@ from foresight.forecast import chain
 from foresight.forecast.capability import (
     Capability,
     CapabilityForecast,
-    GroupForecast,
     fit_capability,
 )
+from foresight.forecast.codes import reasons_json, refuse
 from foresight.forecast.counts import Counts, log_pass_rate, read_counts
 from foresight.forecast.draws import rounded
 from foresight.forecast.registration import Registration
@@ -200,8 +201,7 @@ def _forecast(
         compute_flops, samples=settings["samples"], seed=settings["seed"], by_problem=False
     )
     if forecast.verdict == "refused":
-        reasons = "; ".join(f"{code.value}: {code.text}" for code in forecast.reasons)
-        raise UserError(f"the forecast at {compute_flops:.3g} FLOPs is refused: {reasons}")
+        raise refuse("", compute_flops, forecast.reasons)
     return fitted, forecast
 
 
@@ -209,22 +209,17 @@ def _to_json(forecast: CapabilityForecast, group: str) -> dict[str, Any]:
     """A group's forecast in the form that registries score; the pass rate beside it."""
     one = next(found for found in forecast.groups if found.name == group)
     low, high = one.observed_log.intervals[95]
-    value: dict[str, Any] = rounded(
+    return rounded(
         {
             "compute_flops": forecast.compute_flops,
             "point": one.observed_log.point,
-            "intervals": _pairs(one, "observed_log"),
+            "intervals": one.observed_log.intervals,
             "sd": (high - low) / (2 * NormalDist().inv_cdf(0.975)),
             "scale": "linear",
             "extrapolation_ratio": forecast.ratio,
             "verdict": forecast.verdict,
-            "reasons": [{"code": c.value, "text": c.text} for c in forecast.reasons],
-            "pass_rate": {"point": one.observed.point, "intervals": _pairs(one, "observed")},
+            "reasons": reasons_json(forecast.reasons),
+            "pass_rate": asdict(one.observed),
         },
         8,
     )
-    return value
-
-
-def _pairs(one: GroupForecast, field: str) -> dict[str, list[float]]:
-    return {str(level): [*pair] for level, pair in getattr(one, field).intervals.items()}

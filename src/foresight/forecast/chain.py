@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from foresight.runs import canonical_json, read_jsonl, sha256_json, write_atomic
 
 GIT_SUFFIX = ".git.json"
 """Ends the file beside a registration that names the commit with it: no registration itself."""
+
+
+def utc_now(now: datetime | None = None) -> str:
+    """A time (default: this moment) as records have it."""
+    return (now or datetime.now(UTC)).astimezone(UTC).isoformat()
 
 
 def read_entries(folder: Path) -> list[dict[str, Any]]:
@@ -52,6 +58,11 @@ def last_registration(entries: Sequence[Mapping[str, Any]]) -> str | None:
     """Hash of the newest registration."""
     hashes = [str(entry["sha256"]) for entry in entries if entry["kind"] == "registration"]
     return hashes[-1] if hashes else None
+
+
+def record_sha256(record: Mapping[str, Any]) -> str:
+    """Hash of the canonical form of everything else in a record."""
+    return sha256_json({key: value for key, value in record.items() if key != "sha256"})
 
 
 def append(

@@ -199,18 +199,6 @@ def _whole(at: str, field: str, value: Any) -> int:
     return int(number)
 
 
-def counts_of(models: Sequence[ModelCounts]) -> Counts:
-    """The table of some models' results; pairs that were not run have 0 samples."""
-    return _gather(
-        [
-            _Row(name, one.model, one.compute_flops, passes, samples, False)
-            for one in models
-            for name, (passes, samples) in one.results.items()
-        ],
-        (),
-    )
-
-
 def _gather(rows: Sequence[_Row], remarks: tuple[str, ...]) -> Counts:
     computes = {row.model: row.compute for row in rows}
     # Sorted: the order of rows in a file must not change a forecast.

@@ -50,8 +50,7 @@ def tallies(scores: Sequence[Score]) -> list[dict[str, Any]]:
                 },
             }
         )
-    result: list[dict[str, Any]] = rounded(found)
-    return result
+    return rounded(found)
 
 
 def _share(hits: Sequence[bool]) -> dict[str, Any]:

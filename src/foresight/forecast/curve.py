@@ -8,16 +8,13 @@ optimally trained neural networks"; recipe.md section 4e saw it at 1e11 FLOPs wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.forecast.draws import rounded, student_quantile
-
-Array = NDArray[np.float64]
+from foresight.forecast.draws import Array, rounded, student_quantile
 
 GRID = np.linspace(0.05, 1.0, 20)
 WINDOW = 0.05
@@ -34,10 +31,7 @@ class Curve:
     high: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = rounded(
-            {name: list(getattr(self, name)) for name in ("fractions", "loss", "low", "high")}
-        )
-        return value
+        return rounded(asdict(self))
 
 
 def smooth(fractions: Array, losses: Array, grid: Array = GRID) -> Array:

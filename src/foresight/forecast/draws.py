@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Json = TypeVar("Json")
+
+LEVELS = (50, 80, 95)
+"""Central intervals that every forecast has, in per cent."""
+TAILS = np.array([0.5, *(0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1))])
+"""Probabilities of their median and ends."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Median and intervals (low, high) by level."""
+
+    point: float
+    intervals: dict[int, tuple[float, float]]
+
+    @classmethod
+    def at(cls, quantiles: Array) -> Estimate:
+        """From the values at `TAILS`."""
+        point, *ends = (float(end) for end in quantiles)
+        pairs = zip(ends[::2], ends[1::2], strict=True)
+        return cls(point, dict(zip(LEVELS, pairs, strict=True)))
+
+    @classmethod
+    def of(cls, draws: Array) -> Estimate:
+        return cls.at(np.quantile(draws, TAILS))
+
+    def to_json(self) -> dict[str, Any]:
+        return rounded(asdict(self))
 
 
 def uniform(count: int, dimensions: int) -> Array:
@@ -65,18 +94,19 @@ def weighted_quantiles(values: Array, weights: Array, probabilities: Array) -> A
     return np.asarray(np.interp(probabilities, positions / sorted_weights.sum(), values[order]))
 
 
-def rounded(value: Any, digits: int = 10) -> Any:
-    """The same JSON value with every float rounded to so many significant digits.
+def rounded(value: Json, digits: int = 10) -> Json:
+    """As a JSON value (keys are text, tuples lists), every float with so many significant digits.
 
     The last bits of a float depend on the BLAS and the processor; hashes must not.
     """
+    result: Any = value
     if isinstance(value, float):
-        return float(f"{value:.{digits - 1}e}")
-    if isinstance(value, dict):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(item, digits) for item in value]
-    return value
+        result = float(f"{value:.{digits - 1}e}")
+    elif isinstance(value, Mapping):
+        result = {str(key): rounded(item, digits) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        result = [rounded(item, digits) for item in value]
+    return cast("Json", result)
 
 
 def equally_likely(point: float, intervals: Mapping[int, tuple[float, float]], count: int) -> Array:

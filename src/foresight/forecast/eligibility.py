@@ -9,35 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-
-class Ineligible(StrEnum):
-    """Why a run is kept out of the fit; `text` explains the code in one line."""
-
-    NOT_FINITE = "not_finite"
-    TOO_FEW_STEPS = "too_few_steps"
-    HEAD_SHARE = "head_share"
-    MULTI_EPOCH = "multi_epoch"
-    CLIP_RATE = "clip_rate"
-    NO_COPY_GAIN = "no_copy_gain"
-    MISSING_DIAGNOSTIC = "missing_diagnostic"
-
-    @property
-    def text(self) -> str:
-        return _TEXTS[self]
+from foresight.forecast.codes import Reason
 
 
-_TEXTS = {
-    Ineligible.NOT_FINITE: "loss or compute is not a finite positive number",
-    Ineligible.TOO_FEW_STEPS: "too few optimizer steps: warm-up and schedule dominate the loss",
-    Ineligible.HEAD_SHARE: "the output layer takes most of the FLOPs: compute does not buy depth",
-    Ineligible.MULTI_EPOCH: "the data were repeated: the law of fresh tokens does not apply",
-    Ineligible.CLIP_RATE: "gradients were clipped too often: the learning rate is off",
-    Ineligible.NO_COPY_GAIN: "context hardly lowers the loss: attention does not copy yet",
-    Ineligible.MISSING_DIAGNOSTIC: "a diagnostic that the limits need was not logged",
-}
+class Ineligible(Reason):
+    """Why a run is kept out of the fit."""
+
+    NOT_FINITE = "loss or compute is not a finite positive number"
+    TOO_FEW_STEPS = "too few optimizer steps: warm-up and schedule dominate the loss"
+    HEAD_SHARE = "the output layer takes most of the FLOPs: compute does not buy depth"
+    MULTI_EPOCH = "the data were repeated: the law of fresh tokens does not apply"
+    CLIP_RATE = "gradients were clipped too often: the learning rate is off"
+    NO_COPY_GAIN = "context hardly lowers the loss: attention does not copy yet"
+    MISSING_DIAGNOSTIC = "a diagnostic that the limits need was not logged"
 
 
 @dataclass(frozen=True)

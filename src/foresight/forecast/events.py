@@ -41,16 +41,18 @@ def read_events(path: Path) -> Events:
         with path.open("rb") as stream:
             at = 0
             while head := stream.read(12):
-                if len(head) < 12:
-                    return _torn(found)
                 length = int.from_bytes(head[:8], "little")
+                if len(head) < 12:
+                    found.torn = True
+                    break
                 if _masked_crc(head[:8]) != int.from_bytes(head[8:], "little"):
                     raise UserError(f"{path}, byte {at}: not a TFRecord (checksum of its length)")
                 rest = stream.read(length + 4) if length <= MAX_RECORD else b""
                 if length > MAX_RECORD:
                     stream.seek(length + 4, 1)
                 elif len(rest) < length + 4:
-                    return _torn(found)
+                    found.torn = True
+                    break
                 elif _masked_crc(rest[:length]) != int.from_bytes(rest[length:], "little"):
                     raise UserError(f"{path}, byte {at}: damaged (checksum of the record)")
                 else:
@@ -65,49 +67,31 @@ def read_events(path: Path) -> Events:
     return found
 
 
-def _torn(found: Events) -> Events:
-    found.torn = True
-    return found
-
-
 def _event(message: bytes, found: Events) -> None:
-    step, summaries = 0, []
-    for number, value in _fields(message):
-        if number == 2:
-            step = value
-        elif number == 5:
-            summaries.append(value)
-    for summary in summaries:
-        for number, value in _fields(summary):
-            if number == 1:
-                _summary_value(value, step, found)
+    step = dict(_fields(message)).get(2, 0)
+    for value in _inside(message, 5, 1):
+        _summary_value(value, step, found)
 
 
 def _summary_value(message: bytes, step: int, found: Events) -> None:
-    tag, scalar = "", None
-    for number, value in _fields(message):
-        if number == 1:
-            tag = value.decode()
-        elif number == 2:
-            scalar = struct.unpack("<f", value)[0]
-        elif number == 8:
-            scalar = _tensor(value)
-        elif number == 9 and tag == _SESSION:
-            found.hparams |= _hparams(value)
+    fields = dict(_fields(message))
+    tag, scalar = fields.get(1, b"").decode(), None
+    if 2 in fields:
+        scalar = struct.unpack("<f", fields[2])[0]
+    elif 8 in fields:
+        scalar = _tensor(fields[8])
+    if 9 in fields and tag == _SESSION:
+        found.hparams |= _hparams(fields[9])
     if scalar is not None:
         found.scalars.setdefault(tag, []).append((step, scalar))
 
 
 def _tensor(message: bytes) -> float | None:
     """A float (type 1) or double (type 2) tensor of one element, in either of its spellings."""
-    kind, content = 0, b""
-    for number, value in _fields(message):
-        if number == 1:
-            kind = value
-        # tensor_content, float_val, double_val
-        elif number in (4, 5, 6):
-            content = value
-    code = {1: "<f", 2: "<d"}.get(kind)
+    fields = dict(_fields(message))
+    # tensor_content, float_val, double_val
+    content = next((fields[at] for at in (4, 5, 6) if at in fields), b"")
+    code = {1: "<f", 2: "<d"}.get(fields.get(1, 0))
     if code is None or len(content) != struct.calcsize(code):
         return None
     return float(struct.unpack(code, content)[0])
@@ -116,17 +100,9 @@ def _tensor(message: bytes) -> float | None:
 def _hparams(metadata: bytes) -> dict[str, Any]:
     """SummaryMetadata.plugin_data.content.session_start_info.hparams: a map of names to
     google.protobuf.Value."""
-    found: dict[str, Any] = {}
-    for entry in _inside(metadata, 1, 2, 3, 1):
-        key, setting = "", None
-        for number, value in _fields(entry):
-            if number == 1:
-                key = value.decode()
-            elif number == 2:
-                setting = _setting(value)
-        if setting is not None:
-            found[key] = setting
-    return found
+    entries = [dict(_fields(entry)) for entry in _inside(metadata, 1, 2, 3, 1)]
+    named = {entry.get(1, b"").decode(): _setting(entry.get(2, b"")) for entry in entries}
+    return {name: setting for name, setting in named.items() if setting is not None}
 
 
 def _setting(message: bytes) -> float | str | bool | None:

@@ -18,7 +18,7 @@ import yaml
 
 from foresight.errors import UserError
 from foresight.forecast.events import read_events
-from foresight.forecast.reading import FIELDS, UNITS, table_of
+from foresight.forecast.reading import FIELDS, UNITS, spelt_out, table_of
 from foresight.forecast.table import RunTable
 from foresight.runs import Run, read_json
 
@@ -162,8 +162,8 @@ def _loss_tag(folder: Path, tags: Sequence[str], loss: str | None) -> str:
             raise UserError(f"{folder}: no run has {loss!r}; they have {known}")
         return loss
     for alias in _LOSSES:
-        named = [tag for tag in tags if _spelt(tag) == alias]
-        ending = [tag for tag in tags if _spelt(tag).endswith(f"_{alias}")]
+        named = [tag for tag in tags if spelt_out(tag) == alias]
+        ending = [tag for tag in tags if spelt_out(tag).endswith(f"_{alias}")]
         if len(named or ending) > 1:
             raise UserError(
                 f"{folder}, field loss: {' or '.join(named or ending)}? Name one with --loss TAG"
@@ -193,7 +193,7 @@ def _find(numbers: Mapping[str, Any], aliases: Sequence[str]) -> str | None:
     """The first name that is a number and has one of the spellings, whole or at its end
     ("model/n_params" is n_params)."""
     usable = {
-        name: _spelt(name)
+        name: spelt_out(name)
         for name, value in numbers.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     }
@@ -205,11 +205,6 @@ def _find(numbers: Mapping[str, Any], aliases: Sequence[str]) -> str | None:
             if re.split(r"[/.]", name)[-1].lower() == alias and not _ASIDE.search(spelt):
                 return name
     return None
-
-
-def _spelt(name: str) -> str:
-    """As `reading` compares names, but with what stands before a slash: eval/loss is eval_loss."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _step(point: Point) -> int:

@@ -13,7 +13,6 @@ import numpy as np
 from foresight.errors import UserError
 from foresight.forecast.backtest import (
     DRIFTS,
-    LEVELS,
     MIN_RUNGS,
     Backtest,
     Stack,
@@ -21,7 +20,15 @@ from foresight.forecast.backtest import (
     run_backtest,
     widening,
 )
-from foresight.forecast.draws import rounded, student4, weighted_quantiles
+from foresight.forecast.codes import reasons_json
+from foresight.forecast.draws import (
+    LEVELS,
+    TAILS,
+    Estimate,
+    rounded,
+    student4,
+    weighted_quantiles,
+)
 from foresight.forecast.posterior import DRAWS, spread_points
 from foresight.forecast.priors import LEARNED, Prior
 from foresight.forecast.reasons import (
@@ -69,16 +76,7 @@ class Forecast:
 
     def to_json(self) -> dict[str, Any]:
         """JSON value, floats rounded to 10 significant digits: same table, same bytes."""
-        value = asdict(self)
-        value["intervals"] = (
-            None
-            if self.intervals is None
-            else {str(level): list(pair) for level, pair in self.intervals.items()}
-        )
-        value["reasons"] = [{"code": code.value, "text": code.text} for code in self.reasons]
-        value["laws"] = [asdict(law) for law in self.laws]
-        rounded_value: dict[str, Any] = rounded(value)
-        return rounded_value
+        return rounded(asdict(self) | {"reasons": reasons_json(self.reasons)})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Forecast:
@@ -88,7 +86,7 @@ class Forecast:
             **{
                 **value,
                 "intervals": intervals and {int(key): (*pair,) for key, pair in intervals.items()},
-                "reasons": tuple(Code(reason["code"]) for reason in value["reasons"]),
+                "reasons": tuple(Code[reason["code"].upper()] for reason in value["reasons"]),
                 "laws": tuple(LawPoint(**law) for law in value["laws"]),
             }
         )
@@ -170,26 +168,19 @@ class Fit:
         weights = np.repeat(np.array(stack.weights) / DRAWS, DRAWS)
         factor = widening(backtest, horizon)
         stretch = 1.0 if factor is None else factor
-        tails = [0.5 + sign * level / 200 for level in LEVELS for sign in (-1, 1)]
-        points = weighted_quantiles(draws, weights, np.array([0.5, 0.15866, 0.84134, *tails]))
+        points = weighted_quantiles(draws, weights, np.array([*TAILS, 0.15866, 0.84134]))
         middle = float(points[0])
-        intervals = {
-            level: (
-                math.exp(middle + stretch * float(points[3 + 2 * i] - middle)),
-                math.exp(middle + stretch * float(points[4 + 2 * i] - middle)),
-            )
-            for i, level in enumerate(LEVELS)
-        }
-        low, high = intervals[95]
+        found = Estimate.at(np.exp(middle + stretch * (points[:-2] - middle)))
+        low, high = found.intervals[95]
         if math.log(high / low) / 2 > MAX_HALF_WIDTH:
             reasons = (*reasons, Code.WIDE_INTERVAL)
         if factor is None:
             reasons = (*reasons, Code.NOT_CALIBRATED)
         return Forecast(
             compute_flops=compute_flops,
-            point=math.exp(middle),
-            intervals=intervals,
-            sd_log=float(points[2] - points[1]) / 2 * stretch,
+            point=found.point,
+            intervals=found.intervals,
+            sd_log=float(points[-1] - points[-2]) / 2 * stretch,
             extrapolation_ratio=ratio,
             verdict=verdict_of(reasons),
             reasons=reasons,
@@ -238,8 +229,7 @@ class Fit:
                     "z": entry.z,
                 }
             )
-        result: list[dict[str, Any]] = rounded(rows)
-        return result
+        return rounded(rows)
 
 
 def fit(table: RunTable, prior: Prior = LEARNED) -> Fit:

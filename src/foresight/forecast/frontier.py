@@ -14,12 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.forecast.rungs import cluster
 from foresight.forecast.table import Row
-
-Array = NDArray[np.float64]
 
 SAME_BUDGET = 0.06
 """Runs whose compute differs by less than this share of it belong to one budget."""

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from foresight.forecast.draws import Array
 
 COUNTS = {1: (48,), 2: (22, 18), 3: (12, 10, 10)}
 """Cells along each axis, by the number of axes; the first is the longest."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +38,19 @@ def register_in_flight(directory: Path, run: Run, now: datetime | None = None) -
     record = {
         "format": FORMAT,
         "metric": METRIC,
-        "created_utc": (now or datetime.now(UTC)).astimezone(UTC).isoformat(),
+        "created_utc": chain.utc_now(now),
         "registration": {"file": registration.path.name, "sha256": registration.sha256},
         "target": registration.record["target"],
         **compute_in_flight(registration, log),
     }
     record["sha256"] = sha256_json(record)
     percent = int(100 * record["forecast"]["fraction"])
-    path = registrations_dir(directory) / "in_flight" / f"{registration.name}-{percent:02d}.json"
-    with locked(registrations_dir(directory)):
-        if path.exists():
-            raise UserError(f"{path}: already registered")
-        write_json(path, record)
-        folder = registrations_dir(directory)
-        file = f"in_flight/{path.name}"
+    folder = registrations_dir(directory)
+    file = f"in_flight/{registration.name}-{percent:02d}.json"
+    with locked(folder):
+        if (folder / file).exists():
+            raise UserError(f"{folder / file}: already registered")
+        write_json(folder / file, record)
         chain.append(folder, chain.read_entries(folder), "in_flight", file, record["sha256"])
     return record
 
@@ -91,7 +90,7 @@ def read_in_flight(directory: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The record behind a chain entry. Raises UserError if it is not the one that was chained."""
     path = registrations_dir(directory) / str(entry["file"])
     record: dict[str, Any] = read_json(path)
-    found = sha256_json({key: value for key, value in record.items() if key != "sha256"})
+    found = chain.record_sha256(record)
     if found != entry["sha256"] or record.get("sha256") != found:
         raise UserError(f"{path}: SHA-256 is {found}, the chain has {entry['sha256']}")
     return record

@@ -13,9 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from foresight.forecast.draws import Array
 
 SLOPE, FLOOR_SHARE, OFFSET_RATIO, FADE, FADE_EXPONENT = range(5)
 """Columns of theta; see `shape`."""

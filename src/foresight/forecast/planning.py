@@ -140,8 +140,7 @@ class Plan:
                     for one in self.one_more.candidates
                 ],
             }
-        result: dict[str, Any] = rounded(value)
-        return result
+        return rounded(value)
 
 
 def plan_ladder(

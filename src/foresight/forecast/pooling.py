@@ -15,14 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.forecast.backtest import Stack, fit_stack
+from foresight.forecast.draws import Array
 from foresight.forecast.law import exponent
 from foresight.forecast.priors import LEARNED, Prior
 from foresight.forecast.rungs import Rungs
-
-Array = NDArray[np.float64]
 
 BETWEEN = (0.20, 0.50)
 """Standard deviation between groups of ln b and of logit(c / L). Set by hand: half of it narrowed

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foresight.forecast.draws import normal, student4, uniform
+from foresight.forecast.draws import Array, normal, student4, uniform
 from foresight.forecast.grid import settle
 from foresight.forecast.law import (
     FADE,
@@ -37,8 +37,6 @@ from foresight.forecast.law import (
 )
 from foresight.forecast.priors import LEARNED, Prior
 from foresight.forecast.rungs import Rungs
-
-Array = NDArray[np.float64]
 
 DRAWS = 2000
 JITTER_SCALE = 0.005

@@ -6,6 +6,9 @@ its largest compute and averaged within its source, over a grid of priors. `make
 computes them, and once more without each source: the benchmark scores a ladder only with the
 prior that has not seen its source. They hardly differ (exponent .133-.144, floor .58 of the loss).
 
+The sources: Epoch AI's Chinchilla runs, Gadre et al. 2024, Porian et al. 2024, (Mis)Fitting
+FineWeb, Marin isoFLOPs, Gemstones, nanochat.
+
 Nothing here has units: the exponent is a pure number, the floor a share of the loss at the
 largest rung.
 """
@@ -34,7 +37,3 @@ class Prior:
 LEARNED = Prior()
 ERROR = Prior(0.15, 0.55, 1.0, 2.0, 0.10, 0.8, 1 / 2)
 """For -log accuracy, whose floor is 0 where a task can be solved: weak, set by hand."""
-PROVENANCE = (
-    "Epoch AI's Chinchilla runs, Gadre et al. 2024, Porian et al. 2024, (Mis)Fitting FineWeb, "
-    "Marin isoFLOPs, Gemstones, nanochat; make learn-priors"
-)

@@ -20,16 +20,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.errors import UserError
 from foresight.forecast.backtest import Stack, fit_stack, run_backtest
+from foresight.forecast.draws import Array
 from foresight.forecast.forecast import Fit, fit
 from foresight.forecast.posterior import AGEING
 from foresight.forecast.rungs import SAME_RUNG, NoiseModel, Rungs, pool_noise
 from foresight.forecast.table import Row, RunTable
-
-Array = NDArray[np.float64]
 
 DRAWS = 2000
 """Draws of the laws behind the screen."""

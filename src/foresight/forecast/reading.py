@@ -75,11 +75,13 @@ class Columns:
         chosen: Mapping[str, str],
         fields: Mapping[str, tuple[str, ...]] = FIELDS,
         needed: Sequence[str] = ("loss",),
+        *,
+        scaled: bool = False,
     ) -> Columns:
         """Recognise columns. `chosen` maps fields to columns the user named.
 
-        Raises UserError if a chosen column is absent, or if compute or a needed field cannot be
-        found.
+        Raises UserError if a chosen column is absent, or if a needed field or compute (or, with
+        `scaled`, anything that orders models by size) cannot be found.
         """
         # Of two columns with one spelling the first counts.
         spelt: dict[str, str] = {}
@@ -98,18 +100,23 @@ class Columns:
             if found is not None and field not in names:
                 names[field] = found
         if "compute_flops" not in names:
-            scaled = next((alias for alias in UNITS if alias in spelt), None)
-            if scaled:
-                names["compute_flops"], unit = spelt[scaled], UNITS[scaled]
+            alias = next((alias for alias in UNITS if alias in spelt), None)
+            if alias:
+                names["compute_flops"], unit = spelt[alias], UNITS[alias]
         for field in needed:
             if field not in names:
-                others = f"one of {', '.join(fields[field])}"
-                cure = "name it with --loss COLUMN" if field == "loss" else f"expected {others}"
+                named = f", or --{field} COLUMN" if field in ("loss", "metric") else ""
                 raise UserError(
                     f"{where}, field {field}: no such column among {', '.join(spelt.values())}; "
-                    f"{cure}"
+                    f"expected one of {', '.join(fields[field])}{named}"
                 )
-        if "compute_flops" not in names and not {"params", "tokens"} <= names.keys():
+        if scaled and not {"scale", "compute_flops", "params"} & names.keys():
+            raise UserError(
+                f"{where}, field scale: missing; expected a column compute_flops (or compute, C, "
+                f"flops) or params (N); name another with --scale COLUMN"
+            )
+        known = "compute_flops" in names or {"params", "tokens"} <= names.keys()
+        if not scaled and not known:
             raise UserError(
                 f"{where}, field compute_flops: missing; expected a column compute_flops "
                 f"(or compute, C, flops), or both params (N) and tokens (D)"
@@ -172,10 +179,14 @@ def _tell_apart(rows: list[Row]) -> list[Row]:
     ]
 
 
+def spelt_out(name: str) -> str:
+    """Lower case, what is no letter or digit as one underscore."""
+    return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
+
+
 def plain(name: str) -> str:
-    """Lower case, what is no letter or digit as one underscore, path prefixes dropped."""
-    last = str(name).strip().lower().rsplit("/", 1)[-1]
-    return re.sub(r"[^a-z0-9]+", "_", last).strip("_")
+    """`spelt_out`, path prefixes dropped."""
+    return spelt_out(str(name).rsplit("/", 1)[-1])
 
 
 def _row(at: str, fields: Mapping[str, Any], unit: float, name: str) -> Row:

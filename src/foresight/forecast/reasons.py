@@ -9,43 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.forecast.backtest import Backtest, Stack
+from foresight.forecast.codes import Reason
 from foresight.forecast.law import FADE, FADE_EXPONENT, FADING
 from foresight.forecast.rungs import Rungs, cluster
 from foresight.forecast.table import Row
-
-Array = NDArray[np.float64]
-
-
-class Code(StrEnum):
-    """Machine-readable reasons of a verdict; `text` explains the code in one line."""
-
-    TOO_FEW_RUNGS = "too_few_rungs"
-    SHORT_RANGE = "short_range"
-    NON_MONOTONE = "non_monotone"
-    MIXED_SHAPES = "mixed_shapes"
-    MIXED_SCHEDULES = "mixed_schedules"
-    MID_RUN = "mid_run"
-    FIXED_TOKENS = "fixed_tokens"
-    PLATEAU = "plateau"
-    RATIO_TOO_LARGE = "ratio_too_large"
-    UNEVEN_TOKENS = "uneven_tokens"
-    SIZE_GROWTH = "size_growth"
-    SMALL_RUNGS_OFF = "small_rungs_off"
-    WIDE_INTERVAL = "wide_interval"
-    STEEPENING = "steepening"
-    BACKTEST_MISSES = "backtest_misses"
-    NOT_CALIBRATED = "not_calibrated"
-
-    @property
-    def text(self) -> str:
-        return _TEXTS[self]
-
 
 MIN_ELIGIBLE_RUNGS, MIN_DECADES, MAX_RATIO = 4, 1.5, 1e4
 MAX_HALF_WIDTH = 0.10
@@ -64,27 +35,38 @@ ROUGHNESS = 0.003
 """Scatter of log loss about a smooth ladder that is no sign of anything (recipe jitter)."""
 MISS = 4.0
 """|z| of a back-test, against Student-t4 errors, that the drift of the others denies."""
-_TEXTS = {
-    Code.TOO_FEW_RUNGS: f"fewer than {MIN_ELIGIBLE_RUNGS} eligible rungs of distinct compute",
-    Code.SHORT_RANGE: f"the eligible rungs span less than {MIN_DECADES} decades of compute",
-    Code.NON_MONOTONE: "the loss rises with compute: not a compute-efficient ladder of one recipe",
-    Code.MIXED_SHAPES: "runs of equal compute differ in size: pass the compute-efficient ones",
-    Code.MIXED_SCHEDULES: "the runs have different learning-rate schedules: fit one at a time",
-    Code.MID_RUN: "losses were read before the runs' schedules ended: they are not final losses",
-    Code.FIXED_TOKENS: "tokens hardly differ while size grows: such a ladder is not "
-    "compute-efficient, and a law of compute does not hold on it",
-    Code.PLATEAU: "the floor is at the smallest loss: nothing is left to extrapolate",
-    Code.RATIO_TOO_LARGE: f"the target is more than {MAX_RATIO:.0e} times the largest rung",
-    Code.UNEVEN_TOKENS: f"tokens per parameter differ more than {UNEVEN:.0f}-fold along the ladder",
-    Code.SIZE_GROWTH: f"the best size grows faster than C^{GROWTH}: losses read mid-run, or a "
-    "warm-up or schedule that does not match the length of the small runs",
-    Code.SMALL_RUNGS_OFF: "the small rungs are worse than the law of the larger ones: badly "
-    "tuned, or too short for it",
-    Code.WIDE_INTERVAL: f"the 95 % interval is wider than {100 * MAX_HALF_WIDTH:.0f} % either way",
-    Code.STEEPENING: "the log-log slope steepens: a law with a floor is not yet in force",
-    Code.BACKTEST_MISSES: "hidden rungs fell far outside what the rungs below them predicted",
-    Code.NOT_CALIBRATED: "too few back-tests at this ratio: the interval rests on the priors",
-}
+
+
+class Code(Reason):
+    """Machine-readable reasons of a verdict."""
+
+    TOO_FEW_RUNGS = f"fewer than {MIN_ELIGIBLE_RUNGS} eligible rungs of distinct compute"
+    SHORT_RANGE = f"the eligible rungs span less than {MIN_DECADES} decades of compute"
+    NON_MONOTONE = "the loss rises with compute: not a compute-efficient ladder of one recipe"
+    MIXED_SHAPES = "runs of equal compute differ in size: pass the compute-efficient ones"
+    MIXED_SCHEDULES = "the runs have different learning-rate schedules: fit one at a time"
+    MID_RUN = "losses were read before the runs' schedules ended: they are not final losses"
+    FIXED_TOKENS = (
+        "tokens hardly differ while size grows: such a ladder is not "
+        "compute-efficient, and a law of compute does not hold on it"
+    )
+    PLATEAU = "the floor is at the smallest loss: nothing is left to extrapolate"
+    RATIO_TOO_LARGE = f"the target is more than {MAX_RATIO:.0e} times the largest rung"
+    UNEVEN_TOKENS = f"tokens per parameter differ more than {UNEVEN:.0f}-fold along the ladder"
+    SIZE_GROWTH = (
+        f"the best size grows faster than C^{GROWTH}: losses read mid-run, or a "
+        "warm-up or schedule that does not match the length of the small runs"
+    )
+    SMALL_RUNGS_OFF = (
+        "the small rungs are worse than the law of the larger ones: badly "
+        "tuned, or too short for it"
+    )
+    WIDE_INTERVAL = f"the 95 % interval is wider than {100 * MAX_HALF_WIDTH:.0f} % either way"
+    STEEPENING = "the log-log slope steepens: a law with a floor is not yet in force"
+    BACKTEST_MISSES = "hidden rungs fell far outside what the rungs below them predicted"
+    NOT_CALIBRATED = "too few back-tests at this ratio: the interval rests on the priors"
+
+
 REFUSING = frozenset(
     {
         Code.TOO_FEW_RUNGS,

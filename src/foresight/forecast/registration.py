@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from foresight.errors import UserError
 from foresight.forecast import chain
+from foresight.forecast.codes import refuse
 from foresight.forecast.curve import Curve, predict_curve, smooth
 from foresight.forecast.draws import rounded
 from foresight.forecast.eligibility import Limits
@@ -87,13 +88,7 @@ class Registration:
         """How it counts (see `coverage.KINDS`): what is easier than a forecast goes first."""
         if self.record.get("backcast"):
             return "back-cast"
-        if self.record.get("in_flight"):
-            return "in-flight"
         return "stated" if self.record.get("source") == "stated" else "registered"
-
-    def recomputed_sha256(self) -> str:
-        """Hash of the canonical form of everything else in the record."""
-        return sha256_json({key: v for key, v in self.record.items() if key != "sha256"})
 
 
 def registrations_dir(directory: Path) -> Path:
@@ -142,7 +137,7 @@ def register(
             "format": FORMAT,
             "name": name,
             "metric": metric,
-            "created_utc": (now or datetime.now(UTC)).astimezone(UTC).isoformat(),
+            "created_utc": chain.utc_now(now),
             "target": {"run": _relative(directory, target.run.path), **size},
             "hashes": hashes,
             "limits": asdict(chosen),
@@ -202,10 +197,7 @@ def compute_prediction(
     )
     forecast = _remembered_fit(memory, table).predict(compute_flops)
     if forecast.verdict == "refused":
-        reasons = "; ".join(f"{code.value}: {code.text}" for code in forecast.reasons)
-        raise UserError(
-            f"the forecast of {metric} at {compute_flops:.3g} FLOPs is refused: {reasons}"
-        )
+        raise refuse(f"of {metric} ", compute_flops, forecast.reasons)
     curve = _target_curve(memory, [(run, row) for _, run, row in eligible], compute_flops)
     return {
         "rungs": [_rung_record(path, run, row) for path, run, row in eligible],

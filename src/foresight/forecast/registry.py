@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -23,7 +23,8 @@ from foresight import __version__
 from foresight.errors import UserError
 from foresight.forecast import chain, witness
 from foresight.forecast.answer import answer
-from foresight.forecast.draws import rounded
+from foresight.forecast.codes import refuse
+from foresight.forecast.draws import LEVELS, rounded
 from foresight.forecast.events import read_events
 from foresight.forecast.reading import read_table
 from foresight.forecast.registration import FORMAT, Registration, falsification
@@ -43,7 +44,6 @@ from foresight.runs import (
 FIELDS = ("name", "metric", "source", "target", "code", "forecast", "falsification", "backcast",
           "created_utc", "sha256")  # fmt: skip
 """Fields that a registration of a registry must have."""
-LEVELS = ("50", "80", "95")
 _ROW_FIELDS = ("run", "compute_flops", "loss", "params", "tokens", "seed", "group", "steps",
                "sigma", "schedule", "batch")  # fmt: skip
 
@@ -194,7 +194,7 @@ def observe(
             "metric": registration.record["metric"],
             "value": value,
             "file": None if kept is None else kept.relative_to(registry).as_posix(),
-            "observed_utc": _time(now),
+            "observed_utc": chain.utc_now(now),
         }
         write_json(path, outcome)
         chain.append(registry, entries, "outcome", f"outcomes/{name}.json", sha256_file(path))
@@ -209,13 +209,9 @@ def refit(registry: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     kept, compute = registry / record["table"]["file"], record["target"]["compute_flops"]
     forecast = answer(read_table(kept, record["table"]["columns"]), [compute]).forecasts[0]
     if forecast.verdict == "refused":
-        reasons = "; ".join(f"{code.value}: {code.text}" for code in forecast.reasons)
-        raise UserError(
-            f"the forecast of {record['metric']} at {compute:.3g} FLOPs is refused: {reasons}"
-        )
+        raise refuse(f"of {record['metric']} ", compute, forecast.reasons)
     # Eight digits: more than any measurement, fewer than differ between processors.
-    value: dict[str, Any] = rounded({**forecast.to_json(), "scale": "log"}, 8)
-    return value
+    return rounded({**forecast.to_json(), "scale": "log"}, 8)
 
 
 def stated_forecast(
@@ -228,7 +224,8 @@ def stated_forecast(
             "a stated prediction needs --interval95 LOW HIGH: without, nothing can falsify it"
         )
     inner_low = inner_high = value
-    for level in LEVELS:
+    levels = [str(level) for level in LEVELS]
+    for level in levels:
         if level not in intervals:
             continue
         low, high = intervals[level]
@@ -243,7 +240,7 @@ def stated_forecast(
     return {
         "compute_flops": compute_flops,
         "point": value,
-        "intervals": {level: [*intervals[level]] for level in LEVELS if level in intervals},
+        "intervals": {level: [*intervals[level]] for level in levels if level in intervals},
         "sd": (high - low) / (2 * NormalDist().inv_cdf(0.975)),
         "scale": "linear",
         "extrapolation_ratio": None,
@@ -267,7 +264,7 @@ def write_record(
     record |= {
         "format": FORMAT,
         "name": name,
-        "created_utc": _time(now),
+        "created_utc": chain.utc_now(now),
         "code": {"version": __version__, "sha256": code_sha256()},
         "falsification": falsification(record["metric"], record["forecast"]),
         "previous": chain.last_registration(entries),
@@ -377,7 +374,3 @@ def read_bytes(path: Path) -> bytes:
 def _row_json(row: Row) -> dict[str, Any]:
     values = {field: getattr(row, field) for field in _ROW_FIELDS}
     return {field: value for field, value in values.items() if value is not None}
-
-
-def _time(now: datetime | None) -> str:
-    return (now or datetime.now(UTC)).astimezone(UTC).isoformat()

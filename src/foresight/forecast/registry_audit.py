@@ -87,7 +87,7 @@ class _RegistryAudit(Audit):
         """The kept table is unchanged, and gives the registered forecast. Any malformed field of a
         doctored record is a finding, not a crash."""
         record, path = registration.record, registration.path
-        try:
+        with self.checking("registration", path, malformed=path):
             if record["falsification"] != falsification(record["metric"], record["forecast"]):
                 self.note("prediction", path, False, "its falsification rule is not its interval")
             if record["source"] == "stated":
@@ -96,8 +96,6 @@ class _RegistryAudit(Audit):
             kept = self.directory / record["counts" if self._counted(record) else "table"]["file"]
             if self.same_hash("table", kept, kept.stem):
                 self._fit_again(registration)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            self.note("registration", path, False, f"malformed: {type(error).__name__} {error}")
 
     def _fit_again(self, registration: Registration) -> None:
         record, path = registration.record, registration.path

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foresight.forecast.draws import Array
 from foresight.forecast.table import Row
 
-Array = NDArray[np.float64]
+Item = TypeVar("Item")
 
 SAME_RUNG = 0.02
 """Runs whose compute differs by less than this share of it are replicates of one rung."""
@@ -66,15 +69,29 @@ class Rungs:
         )
 
 
+def alike(
+    rising: Iterable[Item], scale: Callable[[Item], float], within: float = SAME_RUNG
+) -> list[list[Item]]:
+    """Items in rising scale, gathered where it is equal to the group's first (`within` a share)."""
+    groups: list[list[Item]] = []
+    for item in rising:
+        if groups and scale(item) <= scale(groups[-1][0]) * (1 + within):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
+
+
 def cluster(rows: Sequence[Row], within: float = SAME_RUNG) -> list[list[Row]]:
     """Rows gathered into rungs of equal compute (`within` a share of it), in rising order."""
-    groups: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: (row.compute_flops, row.loss, row.run)):
-        if groups and row.compute_flops <= groups[-1][0].compute_flops * (1 + within):
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
+    rising = sorted(rows, key=lambda row: (row.compute_flops, row.loss, row.run))
+    return alike(rising, lambda row: row.compute_flops, within)
+
+
+def rung_means(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Mean scale and value of the points of each rung, in rising order."""
+    rungs = alike(sorted(points, key=itemgetter(0)), itemgetter(0))
+    return [(float(x), float(y)) for x, y in (np.mean(rung, axis=0) for rung in rungs)]
 
 
 def gather(rows: Sequence[Row]) -> Rungs:

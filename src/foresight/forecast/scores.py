@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foresight.errors import UserError
-from foresight.forecast.reading import FIELDS, UNITS, given, plain, positive, read_records
+from foresight.forecast.reading import FIELDS, Columns, given, plain, positive, read_records
 
 METRICS = ("score", "accuracy", "acc", "correct", "pass_rate", "exact_match")
 """Spellings of the metric, the preferred first."""
@@ -59,37 +59,33 @@ def read_scores(
     records = list(read_records(path))
     named = {"metric": metric} | dict(chosen or {})
     columns = _columns(path, records, {key: name for key, name in named.items() if name})
-    scale, unit = _scale(path, columns)
-    names = [str(record.get(columns.get("run", "")) or path.stem) for _, record in records]
-    times = Counter(names)
+    names = columns.names
+    runs = [str(record.get(names.get("run", "")) or path.stem) for _, record in records]
+    times = Counter(runs)
     rows = []
     for number, (where, record) in enumerate(records, start=1):
         at = f"{path}, {where}"
-        found = {field: record.get(column) for field, column in columns.items()}
+        found = {field: record.get(column) for field, column in names.items()}
         if not given(found["metric"]):
             continue
-        value = _finite(at, columns["metric"], found["metric"])
-        name = names[number - 1]
+        value = _finite(at, names["metric"], found["metric"])
+        run, stderr = runs[number - 1], None
         if given(found.get("stderr")):
-            stderr: float | None = positive(at, "stderr", found["stderr"], zero=True)
-        else:
-            stderr = None if items is None else binomial_stderr(at, value, items)
-        if scale == "6 N D":
-            size = 6.0 * positive(at, "params", found["params"])
-            size *= positive(at, "tokens", found["tokens"])
-        else:
-            size = unit * positive(at, scale, found[scale])
+            stderr = positive(at, "stderr", found["stderr"], zero=True)
+        elif items is not None:
+            stderr = binomial_stderr(at, value, items)
         rows.append(ScoreRow(
-            run=name if times[name] == 1 else f"{name}:{number}",
-            scale=size,
+            run=run if times[run] == 1 else f"{run}:{number}",
+            scale=_size(at, found, columns),
             value=value,
             stderr=stderr,
             group=str(found["group"]) if given(found.get("group")) else None,
         ))  # fmt: skip
     if not rows:
-        raise UserError(f"{path}, field {columns['metric']}: no row has a value")
-    order = {"scale": columns.get("scale", ""), "params": "params"}.get(scale, "compute_flops")
-    return ScoreTable(tuple(rows), columns["metric"], order)
+        raise UserError(f"{path}, field {names['metric']}: no row has a value")
+    by_compute = "compute_flops" in names or "tokens" in names
+    order = names.get("scale", "compute_flops" if by_compute else "params")
+    return ScoreTable(tuple(rows), names["metric"], order)
 
 
 def binomial_stderr(where: str, accuracy: float, items: int) -> float:
@@ -105,51 +101,26 @@ def binomial_stderr(where: str, accuracy: float, items: int) -> float:
 
 def _columns(
     path: Path, records: list[tuple[str, dict[str, Any]]], chosen: Mapping[str, str]
-) -> dict[str, str]:
+) -> Columns:
     """The column of each field; those not chosen by the spellings of `reading.FIELDS`."""
-    spelt: dict[str, str] = {}
-    for name in dict.fromkeys(key for _, record in records for key in record):
-        spelt.setdefault(plain(name), name)
-    columns: dict[str, str] = {}
-    for field, column in chosen.items():
-        if plain(column) not in spelt:
-            raise UserError(f"{path}: no column {column!r}; it has {', '.join(spelt.values())}")
-        columns[field] = spelt[plain(column)]
     wanted = {key: FIELDS[key] for key in ("compute_flops", "params", "tokens", "group", "run")}
     wanted["metric"] = METRICS
     # `sigma` of a run table is of the log of the loss; here it is of the metric itself.
     own = (f"{plain(chosen['metric'])}_stderr",) if "metric" in chosen else ()
     wanted["stderr"] = (*own, "stderr", "se", "sem")
-    wanted |= {unit: (unit,) for unit in UNITS}
-    for field, aliases in wanted.items():
-        spelling = next((alias for alias in aliases if alias in spelt), None)
-        if spelling is not None and field not in columns:
-            columns[field] = spelt[spelling]
-    if "metric" not in columns:
-        raise UserError(
-            f"{path}, field metric: none of {', '.join(METRICS)} among {', '.join(spelt.values())};"
-            f" name it with --metric COLUMN"
-        )
-    return columns
+    header = dict.fromkeys(key for _, record in records for key in record)
+    return Columns.of(header, str(path), chosen, wanted, ("metric",), scaled=True)
 
 
-def _scale(path: Path, columns: Mapping[str, str]) -> tuple[str, float]:
-    """The field that orders the models, and its unit in FLOPs."""
-    if "scale" in columns:
-        return "scale", 1.0
-    if "compute_flops" in columns:
-        return "compute_flops", 1.0
-    unit = next((unit for unit in UNITS if unit in columns), None)
-    if unit is not None:
-        return unit, UNITS[unit]
-    if {"params", "tokens"} <= columns.keys():
-        return "6 N D", 1.0
-    if "params" in columns:
-        return "params", 1.0
-    raise UserError(
-        f"{path}, field scale: missing; expected a column compute_flops (or compute, C, flops) or "
-        f"params (N); name another with --scale COLUMN"
-    )
+def _size(at: str, found: Mapping[str, Any], columns: Columns) -> float:
+    """What orders the models: the column chosen, else compute, else 6 N D, else parameters."""
+    for field, unit in (("scale", 1.0), ("compute_flops", columns.compute_unit)):
+        if field in columns.names:
+            return unit * positive(at, field, found[field])
+    params = positive(at, "params", found["params"])
+    if "tokens" in columns.names:
+        return 6.0 * params * positive(at, "tokens", found["tokens"])
+    return params
 
 
 def _finite(where: str, field: str, value: Any) -> float:

@@ -17,13 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.errors import UserError
+from foresight.forecast.draws import Array
 from foresight.forecast.frontier import FrontierPoint
 from foresight.forecast.table import Row
-
-Array = NDArray[np.float64]
 
 EXPONENTS = np.geomspace(0.12, 0.9, 12)
 PRIOR = (0.35, 0.35)

@@ -114,6 +114,6 @@ def _run_row(run: Run, metric: str, limits: Limits, *, target: bool) -> Row:
         seed=result.get("seed"),
         steps=result.get("steps"),
         eligible=not reasons,
-        reasons=tuple(reason.value for reason in reasons),
+        reasons=tuple(reason.code for reason in reasons),
         target=target,
     )

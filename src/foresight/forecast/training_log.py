@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.errors import UserError
-
-Array = NDArray[np.float64]
+from foresight.forecast.draws import Array
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "step": ("step", "iter", "iteration", "global_step", "train_step", "_step", "update"),

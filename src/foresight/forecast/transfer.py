@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.forecast.draws import equally_likely, rounded, uniform
+from foresight.forecast.draws import Array, Estimate, equally_likely, rounded, uniform
 from foresight.forecast.forecast import Forecast
 from foresight.forecast.scores import ScoreTable
-
-Array = NDArray[np.float64]
 
 MIN_RUNS = 4
 SHARES = np.linspace(0.0, 0.96, 33)
@@ -29,21 +25,6 @@ SHARES = np.linspace(0.0, 0.96, 33)
 KAPPA, KAPPA_SD = 1.0, 0.5
 """Prior of the exponent; the paper's fits lie between about 0.8 and 1.3."""
 DRAWS = 2000
-LEVELS = (50, 80, 95)
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Metric B expected: median `point` and `intervals` 50, 80, 95, in its own unit."""
-
-    point: float
-    intervals: dict[int, tuple[float, float]]
-
-    def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        value["intervals"] = {str(level): list(pair) for level, pair in self.intervals.items()}
-        result: dict[str, Any] = rounded(value)
-        return result
 
 
 @dataclass(frozen=True)
@@ -60,7 +41,7 @@ class LossMap:
     degrees: int
     runs: int
 
-    def predict(self, loss: float | Forecast) -> Mapped:
+    def predict(self, loss: float | Forecast) -> Estimate:
         """L_B of one new run from its L_A, known or forecast (then with A's uncertainty).
 
         Raises UserError if the loss is no finite positive number, or its forecast was refused.
@@ -79,24 +60,18 @@ class LossMap:
         above = np.log(np.maximum(given - self.floor_a, 1e-12)) - self.centre
         mean = self.floor_b + np.exp(self.level + self.kappa * above)
         noise = self.scatter * _student(u[:, 7], self.degrees)
-        values = np.sort(mean * np.exp(noise))
-        tails = {level: (0.5 - level / 200, 0.5 + level / 200) for level in LEVELS}
-        return Mapped(float(np.median(values)), {
-            level: (float(np.quantile(values, low)), float(np.quantile(values, high)))
-            for level, (low, high) in tails.items()
-        })  # fmt: skip
+        return Estimate.of(mean * np.exp(noise))
 
     def summary(self) -> dict[str, float]:
         """Medians of the written law's parameters."""
         log_k = self.level - self.kappa * self.centre
-        value: dict[str, float] = rounded({
+        return rounded({
             "K": float(np.exp(np.median(log_k))),
             "kappa": float(np.median(self.kappa)),
             "E_A": float(np.median(self.floor_a)),
             "E_B": float(np.median(self.floor_b)),
             "scatter": float(np.median(self.scatter)),
         })  # fmt: skip
-        return value
 
 
 def fit_map(first: ScoreTable, second: ScoreTable) -> LossMap:

@@ -27,10 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foresight.errors import UserError
-from foresight.forecast.draws import rounded, student_quantile
+from foresight.forecast.draws import Array, rounded, student_quantile
 from foresight.forecast.scores import ScoreRow, ScoreTable
-
-Array = NDArray[np.float64]
 
 ALPHA = 0.05
 """Probability, at most, of an alarm where there is none."""
@@ -77,8 +75,7 @@ class Trend:
 
     def to_json(self) -> dict[str, Any]:
         """Same scores, same seed, same bytes."""
-        value: dict[str, Any] = rounded(asdict(self))
-        return value
+        return rounded(asdict(self))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ finished is pending, which is no failure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +105,7 @@ class Report:
         return tuple(finding for finding in self.findings if not finding.ok)
 
     def to_json(self) -> dict[str, Any]:
-        value: dict[str, Any] = rounded(
+        return rounded(
             {
                 "holds": self.holds,
                 "totals": tallies(self.scores),
@@ -112,7 +113,6 @@ class Report:
                 "scores": [asdict(score) for score in self.scores],
             }
         )
-        return value
 
 
 def crps_normal(mean: float, sd: float, observed: float) -> float:
@@ -162,23 +162,35 @@ class Audit:
         self.findings.append(Finding(check, file, ok, message, remark))
         return ok
 
+    @contextmanager
+    def checking(
+        self, check: str, path: Path | str, malformed: Path | None = None
+    ) -> Iterator[None]:
+        """What cannot be read inside is a failed check of `path`; with `malformed`, a doctored
+        record's missing or wrong field is one of that file."""
+        try:
+            yield
+        except UserError as error:
+            self.note(check, path, False, str(error))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if malformed is None:
+                raise
+            self.note(check, malformed, False, f"malformed: {type(error).__name__} {error}")
+
     def same_hash(self, check: str, path: Path, expected: Any) -> bool:
         """The file's bytes have the hash that was recorded."""
-        try:
+        with self.checking(check, path):
             found = sha256_file(path)
-        except UserError as error:
-            return self.note(check, path, False, str(error))
-        if found == expected:
-            return self.note(check, path, True, "unchanged")
-        return self.note(check, path, False, f"SHA-256 is {found}, recorded was {expected}")
+            same = found == expected
+            message = "unchanged" if same else f"SHA-256 is {found}, recorded was {expected}"
+            return self.note(check, path, same, message)
+        return False
 
     def chain(self) -> list[Registration]:
         """Chain lines follow one another, and agree with the registrations; returns those."""
         path = self.folder / "chain.jsonl"
-        try:
+        with self.checking("chain", path):
             self.entries = chain.read_entries(self.folder)
-        except UserError as error:
-            self.note("chain", path, False, str(error))
         previous: str | None = None
         for number, entry in enumerate(self.entries, start=1):
             ok = isinstance(entry, dict) and entry.get("previous") == previous
@@ -205,19 +217,18 @@ class Audit:
     def _registered(self, path: Path, expected: str, last: str | None) -> Registration | None:
         try:
             registration = Registration.load(path, self.fields)
-            found = registration.recomputed_sha256()
+            found = chain.record_sha256(registration.record)
         except ValueError as error:  # a UserError, or a NaN that has no canonical form
             self.note("registration", path, False, str(error))
             return None
+        message = "unchanged"
         if found != registration.sha256:
             message = f"its content has SHA-256 {found}, it says {registration.sha256}"
-            self.note("registration", path, False, message)
         elif found != expected:
-            self.note("registration", path, False, f"SHA-256 is {found}, the chain has {expected}")
+            message = f"SHA-256 is {found}, the chain has {expected}"
         elif registration.record["previous"] != last:
-            self.note("registration", path, False, "does not follow the registration before it")
-        else:
-            self.note("registration", path, True, "unchanged")
+            message = "does not follow the registration before it"
+        self.note("registration", path, message == "unchanged", message)
         for check in (witness.check_timestamp, witness.check_commit):
             seen = check(path)
             if seen is not None:
@@ -227,23 +238,19 @@ class Audit:
     def corpus(self) -> None:
         """Every file of the corpus has the hash its manifest lists."""
         path = self.directory / HASHED_FILES["data"]
-        try:
+        with self.checking("corpus", path):
             manifest = read_json(path)
-        except UserError as error:
-            self.note("corpus", path, False, str(error))
-            return
-        files = manifest.get("files") if isinstance(manifest, dict) else None
-        if not isinstance(files, dict) or not files:
-            self.note("corpus", path, False, "field 'files' is missing or empty")
-            return
-        for name, expected in sorted(files.items()):
-            self.same_hash("corpus", path.parent / name, expected)
+            files = manifest.get("files") if isinstance(manifest, dict) else None
+            if not isinstance(files, dict) or not files:
+                raise UserError("field 'files' is missing or empty")
+            for name, expected in sorted(files.items()):
+                self.same_hash("corpus", path.parent / name, expected)
 
     def registration(self, registration: Registration) -> None:
         """Inputs unchanged, rungs unchanged, prediction recomputed. Any malformed field of a
         doctored record is a finding, not a crash."""
-        record = registration.record
-        try:
+        record, path = registration.record, registration.path
+        with self.checking("registration", path, malformed=path):
             for name, file in HASHED_FILES.items():
                 self.same_hash(name, self.directory / file, record["hashes"][name])
             for rung in (*record["rungs"], *record["ineligible"]):
@@ -253,29 +260,21 @@ class Audit:
                 self._manifest(run, record["hashes"])
                 self._metrics(run)
             self._prediction(registration)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            message = f"malformed: {type(error).__name__} {error}"
-            self.note("registration", registration.path, False, message)
 
-    def _manifest(self, run: Run, hashes: Mapping[str, str]) -> bool:
+    def _manifest(self, run: Run, hashes: Mapping[str, str]) -> None:
         """The run was made by the registered recipe, data, tokenizer and code."""
-        try:
+        with self.checking("manifest", run.manifest_path):
             found = run.manifest().get("hashes")
-        except UserError as error:
-            return self.note("manifest", run.manifest_path, False, str(error))
-        differing = [n for n, value in hashes.items() if not found or found.get(n) != value]
-        message = "agrees with the registration"
-        if differing:
-            message = f"hashes of {', '.join(differing)} differ from the registration's"
-        return self.note("manifest", run.manifest_path, not differing, message)
+            differing = [n for n, value in hashes.items() if not found or found.get(n) != value]
+            message = "agrees with the registration"
+            if differing:
+                message = f"hashes of {', '.join(differing)} differ from the registration's"
+            self.note("manifest", run.manifest_path, not differing, message)
 
-    def _metrics(self, run: Run) -> bool:
+    def _metrics(self, run: Run) -> None:
         """The metrics are those that the result was written from."""
-        try:
-            expected = run.result().get("metrics_sha256")
-        except UserError as error:
-            return self.note("result", run.result_path, False, str(error))
-        return self.same_hash("metrics", run.metrics_path, expected)
+        with self.checking("result", run.result_path):
+            self.same_hash("metrics", run.metrics_path, run.result().get("metrics_sha256"))
 
     def _prediction(self, registration: Registration) -> None:
         record = registration.record
@@ -305,14 +304,12 @@ class Audit:
 
     def outcome(self, registration: Registration) -> Score | None:
         """The target came after the registration, is what was registered, and how it fared."""
-        try:
+        path = registration.path
+        with (
+            self.checking("outcome", path, malformed=path),
+            self.checking("outcome", registration.record["target"]["run"]),
+        ):
             return self._outcome(registration)
-        except UserError as error:
-            target = registration.record["target"]["run"]
-            self.note("outcome", target, False, str(error))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            message = f"malformed: {type(error).__name__} {error}"
-            self.note("outcome", registration.path, False, message)
         return None
 
     def _outcome(self, registration: Registration) -> Score:
@@ -377,17 +374,12 @@ class Audit:
         return None
 
     def _order(self, run: Run, registered: str) -> None:
-        try:
+        with self.checking("order", run.manifest_path):
             began = run.manifest().get("created_utc")
-        except UserError as error:
-            self.note("order", run.manifest_path, False, str(error))
-            return
-        if not isinstance(began, str):
-            self.note("order", run.manifest_path, False, "field created_utc is missing")
-            return
-        ok = utc(began) >= utc(registered)
-        message = f"began {began}, registered {registered}"
-        self.note("order", run.manifest_path, ok, message)
+            if not isinstance(began, str):
+                raise UserError("field created_utc is missing")
+            ok = utc(began) >= utc(registered)
+            self.note("order", run.manifest_path, ok, f"began {began}, registered {registered}")
 
     def _sealed(self, run: Run) -> None:
         """The result is the one sealed in the chain; one that never was is only remarked on."""

@@ -27,12 +27,10 @@ from foresight.forecast.band import (
     scan,
     thresholds,
 )
-from foresight.forecast.draws import rounded, student_quantile
+from foresight.forecast.draws import Array, rounded, student_quantile
 from foresight.forecast.registration import Registration, read_chain, registrations_dir
 from foresight.forecast.training_log import TrainingLog
 from foresight.runs import Run, sha256_file
-
-Array = NDArray[np.float64]
 
 REFORECAST_FROM = 0.1
 """Fraction of the run from which its end is forecast again (protocol, point 5)."""

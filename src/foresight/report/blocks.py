@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from foresight.report.canvas import Drawing
+if TYPE_CHECKING:
+    from foresight.report.canvas import Drawing
 
 Tone = Literal["", "good", "bad", "open", "small"]
 
@@ -66,6 +65,9 @@ class Section:
 
 def render(title: str, subtitle: str, chapters: Sequence[Section]) -> str:
     """The self-contained HTML page; all text is escaped."""
+    # Imported here: the terminal shows tables too, and needs no template.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("foresight.report", "."),
         autoescape=True,

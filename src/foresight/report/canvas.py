@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import matplotlib
@@ -13,6 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from foresight.errors import UserError
+from foresight.runs import write_atomic
 
 # Drawn in the light colours; the inline SVG names them as CSS variables, which the page's
 # style sheet sets for light and dark. So no two may be equal.
@@ -114,6 +118,15 @@ def files(figure: Figure, name: str) -> tuple[str, bytes]:
         png, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None}
     )
     return _svg(figure, name, transparent=False), png.getvalue()
+
+
+def write(figure: Figure, path: Path, name: str) -> None:
+    """The figure as an .svg or .png file. Raises UserError for any other."""
+    if path.suffix not in (".svg", ".png"):
+        raise UserError(f"{path}: unknown kind {path.suffix!r}; expected .svg or .png")
+    figure.draw_without_rendering()  # lays it out
+    svg, png = files(figure, name)
+    write_atomic(path, svg if path.suffix == ".svg" else png)
 
 
 def _svg(figure: Figure, name: str, transparent: bool) -> str:

@@ -6,24 +6,20 @@ After Figure 2 of the GPT-4 report (section 3.2), which shows one bucket of six.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from foresight.errors import UserError
 from foresight.report.blocks import Block, Note, Picture, Section, Table
 from foresight.report.canvas import FIT, INK, SEEN, Drawing, inline, label, legend, new
+from foresight.report.evidence import checked
 from foresight.report.figures import flop_ticks
+from foresight.report.tables import shown
 from foresight.report.words import NONE, interval, number, plural, power, short
-from foresight.runs import read_json
 
 TITLE = "Figure 2: pass rates by difficulty, forecast and observed"
 COLUMNS = 3
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Target(BaseModel):
@@ -71,16 +67,6 @@ class Group(BaseModel):
         """Whether the outcome is in the registered 95 % interval; None: no outcome yet."""
         low, high = self.forecast.intervals["95"]
         return None if self.observed is None else low <= self.observed <= high
-
-
-def checked(path: Path, model: type[_Model]) -> _Model:
-    """A JSON file as a model. Raises UserError naming the file and the field that is wrong."""
-    try:
-        return model.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: field {field}: {first['msg']}") from None
 
 
 class CapabilityData(BaseModel):
@@ -170,30 +156,26 @@ def capability_section(found: CapabilityData, suite: str) -> tuple[Section, Figu
         f"{found.target.run} ({power(found.target.compute_flops)} FLOPs): {outcome}."
     )
     drawing = Drawing(inline(figure, anchor, title, caption), caption)
-    table = Table(
-        "Registered forecasts of the target",
-        ["group", "problems", found.metric, "95 %", "observed", "inside", "registration"],
-        [
-            [
-                one.name,
-                str(len(one.problems)),
-                number(one.forecast.point),
-                interval(one.forecast.intervals["95"]),
-                NONE if one.observed is None else number(one.observed),
-                {None: NONE, True: "yes", False: "no"}[one.inside],
-                short(one.registration.sha256),
-            ]
-            for one in found.groups
-        ],
-    )
     note = Note(
         "The estimate of a problem's log pass rate is its posterior mean under Jeffreys' prior, "
         "so that a problem never solved counts, and by the same rule in forecast and outcome. No "
         "dot can lie lower than what no pass in its samples gives; small models have fewer.",
         "small",
     )
-    blocks: list[Block] = [Picture(drawing), table, note]
+    blocks: list[Block] = [Picture(drawing), registered_table(found), note]
     if found.reasons:
         why = "; ".join(found.reasons)
         blocks.insert(1, Note(f"The forecast was registered as {found.verdict}: {why}.", "open"))
     return Section(anchor, title, blocks), figure
+
+
+def registered_table(found: CapabilityData) -> Table:
+    """Forecast and outcome of every group."""
+    columns = ["group", "problems", found.metric, "95 %", "observed", "inside", "registration"]
+    rows = [
+        [one.name, str(len(one.problems)), number(one.forecast.point),
+         interval(one.forecast.intervals["95"]), shown(one.observed),
+         {None: NONE, True: "yes", False: "no"}[one.inside], short(one.registration.sha256)]
+        for one in found.groups
+    ]  # fmt: skip
+    return Table("Registered forecasts of the target", columns, rows)

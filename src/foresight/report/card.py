@@ -7,7 +7,7 @@ from typing import Any
 
 from foresight.recipe import RunSpec
 from foresight.report.blocks import Block, Fold, Note, Section, Table
-from foresight.report.evidence import Evidence, RunFacts
+from foresight.report.evidence import Corpus, Evidence, RunFacts
 from foresight.report.words import (
     MISSING,
     NONE,
@@ -191,48 +191,43 @@ def _natural(text: str) -> tuple[int, str]:
 
 
 def _tokenizer(evidence: Evidence) -> str:
-    settings = (evidence.corpus or {}).get("settings")
-    files = (evidence.corpus or {}).get("files")
-    size = settings.get("vocab_size") if isinstance(settings, Mapping) else None
-    digest = files.get("tokenizer.json") if isinstance(files, Mapping) else None
+    corpus = evidence.corpus or Corpus()
+    size, digest = corpus.settings.get("vocab_size"), corpus.files.get("tokenizer.json")
     return f"byte-level BPE, {count(size)} ids, SHA-256 {short(digest)}"
 
 
 def _data(evidence: Evidence) -> list[Block]:
-    manifest = evidence.corpus
-    if manifest is None:
+    corpus = evidence.corpus
+    if corpus is None:
         return [Note("No corpus manifest: the data of this experiment cannot be shown.", "open")]
     rows = []
-    sources = manifest.get("sources")
-    mixture = evidence.recipe.corpus.mixture
+    mixture = {str(key): value for key, value in evidence.recipe.corpus.mixture.items()}
     total = sum(mixture.values())
-    for name, splits in (sources if isinstance(sources, Mapping) else {}).items():
-        for split, counts in (splits if isinstance(splits, Mapping) else {}).items():
-            numbers = counts if isinstance(counts, Mapping) else {}
-            share = {str(key): value for key, value in mixture.items()}.get(str(name))
+    for name, splits in corpus.sources.items():
+        for split, numbers in splits.items():
+            share = mixture.get(name)
             weight = percent(share / total) if share and split == "train" else NONE
             cells = [count(numbers.get(k)) for k in ("documents", "bytes", "tokens", "patches")]
             rows.append([f"{name}, {split}", *cells, weight])
     columns = ["source, split", "documents", "bytes of text", "tokens", "image patches", "share"]
     notes: list[Block] = [
         Table("Data", columns, rows),
-        Note(f"{SPLIT_RULE} {_removed(manifest)} Real text: {evidence.recipe.corpus.code}."),
+        Note(f"{SPLIT_RULE} {_removed(corpus)} Real text: {evidence.recipe.corpus.code}."),
         Note(f"Tokenizer: {_tokenizer(evidence)}, trained on the training side only."),
     ]
     return [Fold("Data and tokenizer", notes, True)]
 
 
-def _removed(manifest: Mapping[str, Any]) -> str:
-    report = manifest.get("deduplication")
-    counts = report.get("counts") if isinstance(report, Mapping) else None
-    if not isinstance(counts, Mapping) or not isinstance(report, Mapping):
+def _removed(corpus: Corpus) -> str:
+    counts = corpus.deduplication.get("counts")
+    if not isinstance(counts, Mapping):
         return "De-duplication counts are not recorded."
     if not counts:
         return "De-duplication removed nothing."
     removed = ", ".join(f"{value} ({key})" for key, value in sorted(counts.items()))
     return (
         f"De-duplication removed documents by side, kind and the side of what they repeat: "
-        f"{removed}; {count(report.get('bytes_removed'))} bytes in all."
+        f"{removed}; {count(corpus.deduplication.get('bytes_removed'))} bytes in all."
     )
 
 
@@ -282,9 +277,8 @@ def _hashes(evidence: Evidence) -> Fold:
         ["recipe", evidence.recipe.sha256],
         *([f"registration {claim.name}", claim.sha256] for claim in evidence.claims),
     ]
-    files = (evidence.corpus or {}).get("files")
-    if isinstance(files, Mapping):
-        first += [[f"corpus/{name}", str(digest)] for name, digest in sorted(files.items())]
+    files = evidence.corpus.files if evidence.corpus else {}
+    first += [[f"corpus/{name}", digest] for name, digest in sorted(files.items())]
     return Fold(
         "Hashes and versions",
         [

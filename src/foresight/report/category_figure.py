@@ -6,7 +6,6 @@ After the GPT-4 report: accuracy by language, factuality by category, TruthfulQA
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -19,14 +18,11 @@ from foresight.report.canvas import (
     SECOND,
     SEEN,
     THIRD,
-    files,
-    inline,
     label,
     new,
     plain,
 )
 from foresight.report.words import percent
-from foresight.runs import write_atomic
 
 COLOURS = (FIT, SEEN, SECOND, THIRD)
 _INCHES = 0.16
@@ -79,15 +75,3 @@ def category_figure(
         labelcolor=INK,
     )  # fmt: skip
     return figure
-
-
-def write_figure(
-    series: Sequence[Series], title: str, path: Path, what: str = "mean score, with 95 % intervals"
-) -> None:
-    """Draw it into an .svg or .png file. Raises UserError for any other."""
-    if path.suffix not in (".svg", ".png"):
-        raise UserError(f"{path}: a figure is an .svg or a .png file")
-    figure = category_figure(series, title, what)
-    inline(figure, path.stem, title, "")  # lays it out
-    svg, png = files(figure, path.stem)
-    write_atomic(path, svg if path.suffix == ".svg" else png)

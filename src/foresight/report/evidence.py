@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, RootModel, ValidationError
 
 from foresight.errors import UserError
 from foresight.evals.picture_questions import Accuracy
 from foresight.experiment import Experiment
 from foresight.forecast import Fit, Registration, Report, RunTable, Score, fit, verify
+from foresight.forecast.draws import Array
 from foresight.forecast.registration import registrations_dir
 from foresight.forecast.table import read_metric
 from foresight.recipe import Recipe, RunSpec
-from foresight.runs import Run
+from foresight.runs import Run, read_json
 from foresight.training.ladder import target_job
 
-Array = NDArray[np.float64]
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class AnyObject(RootModel[dict[str, Any]]):
+    """A JSON object."""
+
+
+class Corpus(BaseModel):
+    """`corpus/manifest.json`: counts by source and split, hashes of the files."""
+
+    sources: dict[str, dict[str, dict[str, int]]] = {}
+    files: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    deduplication: dict[str, Any] = {}
 
 
 class Transfer(BaseModel):
@@ -110,7 +121,7 @@ class Evidence:
     claims: tuple[Claim, ...]
     fitted: Fit | None
     verification: Report | None
-    corpus: dict[str, Any] | None
+    corpus: Corpus | None
     transfer: Transfer | None
     pictures: PictureAnswers | None
     seconds: dict[str, float]
@@ -165,9 +176,9 @@ def gather(directory: Path, verification: Report | None = None) -> Evidence:
         claims=claims,
         fitted=_fit(rungs, recipe.ladder.metric, problems),
         verification=report,
-        corpus=_optional(directory / "corpus" / "manifest.json", problems),
-        transfer=_model(Transfer, directory / "transfer.json", problems),
-        pictures=_model(PictureAnswers, directory / "pictures.json", problems),
+        corpus=_read(Corpus, directory / "corpus" / "manifest.json", problems),
+        transfer=_read(Transfer, directory / "transfer.json", problems),
+        pictures=_read(PictureAnswers, directory / "pictures.json", problems),
         seconds=_seconds(directory / "seconds.json", problems),
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -271,37 +282,30 @@ def _fit(rungs: Sequence[RunFacts], metric: str, problems: list[str]) -> Fit | N
         return None
 
 
-def _optional(path: Path, problems: list[str]) -> dict[str, Any] | None:
-    """A JSON object that need not be there; a bad one is a problem, not a crash."""
+def _read(kind: type[_Model], path: Path, problems: list[str]) -> _Model | None:
+    """A file that need not be there; a bad one is a problem, not a crash."""
     if not path.exists():
         return None
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        problems.append(f"{path.name} cannot be read ({error}).")
+        return checked(path, kind)
+    except UserError as error:
+        problems.append(str(error).replace(str(path), path.name) + ".")
         return None
-    if not isinstance(value, dict):
-        problems.append(f"{path.name} is not a JSON object.")
-        return None
-    return value
 
 
-def _model(kind: type[_Model], path: Path, problems: list[str]) -> _Model | None:
-    value = _optional(path, problems)
-    if value is None:
-        return None
+def checked(path: Path, kind: type[_Model]) -> _Model:
+    """A JSON file as a model. Raises UserError naming the file and the field that is wrong."""
     try:
-        return kind.model_validate(value)
+        return kind.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        problems.append(f"{path.name}: field {field}: {first['msg']}.")
-        return None
+        raise UserError(f"{path}: field {field}: {first['msg']}") from None
 
 
 def _seconds(path: Path, problems: list[str]) -> dict[str, float]:
-    value = _optional(path, problems) or {}
-    pairs = {str(key): _finite(one) for key, one in value.items()}
+    value = _read(AnyObject, path, problems)
+    pairs = {key: _finite(one) for key, one in (value.root if value else {}).items()}
     return {key: one for key, one in pairs.items() if one is not None}
 
 

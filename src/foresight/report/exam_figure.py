@@ -10,7 +10,8 @@ from foresight.evals.categories import Series
 from foresight.evals.exams.outcome import Outcome
 from foresight.evals.exams.published import percentile_range
 from foresight.evals.statistics import Estimate
-from foresight.report.category_figure import write_figure
+from foresight.report.canvas import write
+from foresight.report.category_figure import category_figure
 
 _TITLE = "Exam results: lower end of the percentile range"
 
@@ -51,4 +52,5 @@ def _ranges(printed: Mapping[str, str]) -> dict[str, Estimate]:
 
 def write_exam_figure(found: Sequence[Outcome], path: Path) -> None:
     """Draw it into an .svg or .png file. Raises UserError for any other, or for nothing to draw."""
-    write_figure(exam_series(found), _TITLE, path, "percentile among test takers")
+    figure = category_figure(exam_series(found), _TITLE, "percentile among test takers")
+    write(figure, path, path.stem)

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import NDArray
 
 from foresight.evals.picture_questions import Accuracy
+from foresight.forecast import Forecast
+from foresight.forecast.draws import Array
 from foresight.report.canvas import (
     FIT,
     GRID,
@@ -31,8 +33,6 @@ from foresight.report.canvas import (
 from foresight.report.evidence import Transfer
 from foresight.report.words import superscript
 
-Array = NDArray[np.float64]
-
 _SERIES = ((FIT, "o"), (SECOND, "s"), (THIRD, "^"), (SEEN, "D"), (MUTED, "v"), (INK, "P"))
 
 
@@ -43,15 +43,6 @@ class Dot:
     compute_flops: float
     value: float
     eligible: bool = True
-
-
-@dataclass(frozen=True)
-class Law:
-    """The stack's median over a grid of compute (n,), and {level: (low (n,), high (n,))}."""
-
-    compute_flops: Array
-    median: Array
-    bands: dict[int, tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class Curve:
 
 def figure_one(
     dots: Sequence[Dot],
-    law: Law | None,
+    law: Sequence[Forecast],
     stars: Sequence[Star],
     *,
     unit_flops: float,
@@ -89,16 +80,11 @@ def figure_one(
     """Metric against normalised compute, after Figure 1 of the GPT-4 report."""
     figure, (axes,) = new(4.4)
     axes.set_xscale("log")
-    if law is not None:
-        x = law.compute_flops / unit_flops
-        for level, alpha in ((95, 0.10), (80, 0.13), (50, 0.18)):
-            low, high = law.bands[level]
-            axes.fill_between(
-                x, low, high, color=FIT, alpha=alpha, linewidth=0, label=f"{level} % interval"
-            )
-        axes.plot(x, law.median, ":", color=FIT, linewidth=1.8, label="forecast from the dots")
-    _dots(axes, [d for d in dots if d.eligible], unit_flops, "small runs, one dot per seed", True)
-    _dots(axes, [d for d in dots if not d.eligible], unit_flops, "not eligible, not fitted", False)
+    draw_law(axes, law, unit_flops, ":", "forecast from the dots")
+    names = {True: "small runs, one dot per seed", False: "not eligible, not fitted"}
+    for eligible, name in names.items():
+        some = [(d.compute_flops / unit_flops, d.value) for d in dots if d.eligible == eligible]
+        draw_dots(axes, some, name, eligible)
     claimed = [s for s in stars if s.point is not None and s.interval95 is not None]
     for number, star in enumerate(claimed):
         assert star.point is not None and star.interval95 is not None
@@ -113,22 +99,31 @@ def figure_one(
             capsize=4,
             label="registered forecast, 95 %" if number == 0 else None,
         )
-    found = [(s.compute_flops, s.observed) for s in stars if s.observed is not None]
-    if found:
-        axes.plot(
-            [compute / unit_flops for compute, _ in found],
-            [observed for _, observed in found],
-            "*",
-            color=SEEN,
-            markersize=11,
-            label="observed",
-            zorder=5,
-        )
+    observed = [(s.compute_flops / unit_flops, s.observed) for s in stars if s.observed is not None]
+    draw_stars(axes, observed)
     label(axes, scale, metric)
     compute_axis(axes)
     _flops_axis(axes, unit_flops)
     legend(axes, "upper right")
     return figure
+
+
+def draw_law(
+    axes: Axes, law: Sequence[Forecast], unit_flops: float, line: str, name: str
+) -> list[float]:
+    """Median and bands of those forecasts that have numbers; the last 95 % interval."""
+    made = [(one.compute_flops / unit_flops, one.point, one.intervals)
+            for one in law if one.point is not None and one.intervals is not None]  # fmt: skip
+    if not made:
+        return []
+    x, points, intervals = zip(*made, strict=True)
+    for level, alpha in ((95, 0.10), (80, 0.13), (50, 0.18)):
+        low, high = zip(*(one[level] for one in intervals), strict=True)
+        axes.fill_between(
+            x, low, high, color=FIT, alpha=alpha, linewidth=0, label=f"{level} % interval"
+        )
+    axes.plot(x, points, line, color=FIT, linewidth=1.8, label=name)
+    return [*intervals[-1][95]]
 
 
 def backtest(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -245,7 +240,7 @@ def transfer(found: Transfer, names: Mapping[str, str]) -> Figure:
     # Runs near divergence would flatten the minima that the figure is about.
     limit = min(losses) + 3 * (float(np.median(losses)) - min(losses)) if losses else 1.0
     for axes, (kind, widths) in zip(panels, found.sweeps.items(), strict=True):
-        for number, (width, points) in enumerate(sorted(widths.items(), key=_width)):
+        for number, (width, points) in enumerate(sorted(widths.items(), key=by_width)):
             colour, marker = _SERIES[number % len(_SERIES)]
             drawn = [(octave, loss) for octave, loss in points if loss is not None]
             axes.plot([p[0] for p in drawn], [p[1] for p in drawn], "-", color=colour,
@@ -262,7 +257,8 @@ def transfer(found: Transfer, names: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _width(pair: tuple[str, Any]) -> float:
+def by_width(pair: tuple[str, Any]) -> float:
+    """Sorts (width, anything) by width; what is no number comes last."""
     return float(pair[0]) if pair[0].isdigit() else math.inf
 
 
@@ -294,11 +290,22 @@ def pictures(seen: Sequence[Accuracy], removed: Sequence[Accuracy]) -> Figure:
     return figure
 
 
-def _dots(axes: Axes, dots: Sequence[Dot], unit_flops: float, name: str, filled: bool) -> None:
-    if dots:
-        axes.plot([d.compute_flops / unit_flops for d in dots], [d.value for d in dots], "o",
-                  color=INK, markerfacecolor=INK if filled else PAPER, markersize=4.5,
-                  alpha=0.6 if filled else 0.9, label=name)  # fmt: skip
+def draw_dots(
+    axes: Axes, points: Sequence[tuple[float, float]], name: str, filled: bool = True
+) -> None:
+    """Runs at (compute, metric): filled if the law was fitted to them."""
+    if points:
+        many = len(points) > 100
+        axes.plot(*zip(*points, strict=True), "o", color=INK,
+                  markerfacecolor=INK if filled else PAPER, markersize=2.5 if many else 4.5,
+                  alpha=0.4 if many else 0.6, label=name)  # fmt: skip
+
+
+def draw_stars(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Targets at (compute, metric) as they came out."""
+    if points:
+        axes.plot(*zip(*points, strict=True), "*", color=SEEN, markersize=11, label="observed",
+                  zorder=5)  # fmt: skip
 
 
 def _errors(middle: float, pair: tuple[float, float]) -> Array:
@@ -324,26 +331,21 @@ def _plain_minor(axes: Axes) -> None:
 
 def flop_ticks(axes: Axes) -> None:
     """A scale of FLOPs in powers of ten."""
-    axes.xaxis.set_major_formatter(
+    _powers_of_ten(axes.xaxis)
+
+
+def _powers_of_ten(axis: Axis) -> None:
+    axis.set_major_formatter(
         FuncFormatter(lambda value, _: f"10{superscript(round(math.log10(value)))}")
     )
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _flops_axis(axes: Axes, unit_flops: float) -> None:
     """A second scale above: the same axis in FLOPs."""
-
-    def to_flops(x: Any) -> Any:
-        return x * unit_flops
-
-    def to_units(x: Any) -> Any:
-        return x / unit_flops
-
-    top = axes.secondary_xaxis("top", functions=(to_flops, to_units))
-    top.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"10{superscript(round(math.log10(value)))}")
-    )
-    top.xaxis.set_minor_formatter(NullFormatter())
+    scales = (lambda x: x * unit_flops), (lambda x: x / unit_flops)
+    top = axes.secondary_xaxis("top", functions=scales)
+    _powers_of_ten(top.xaxis)
     top.tick_params(which="both", colors=MUTED, labelsize=8)
     top.set_xlabel("training FLOPs", color=MUTED, fontsize=8)
     top.spines["top"].set_color(GRID)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from foresight.errors import UserError
-from foresight.forecast import Answer, Forecast, Row
-from foresight.report.blocks import Block, Fold, Note, Picture, Section, Table, render
+from foresight.forecast import Answer, Row
+from foresight.report.blocks import Block, Fold, Note, Picture, Section, render
 from foresight.report.canvas import (
     FIT,
-    INK,
     MUTED,
-    PAPER,
     SECOND,
     SEEN,
     Drawing,
@@ -28,8 +25,9 @@ from foresight.report.canvas import (
     legend,
     new,
 )
-from foresight.report.figures import compute_axis, flop_ticks
-from foresight.report.words import interval, number, plural, power, ratio, signed
+from foresight.report.figures import compute_axis, draw_dots, draw_law, draw_stars, flop_ticks
+from foresight.report.tables import backtest_table, forecasts_table, runs_table
+from foresight.report.words import number, plural
 from foresight.runs import write_atomic
 
 KINDS = (".svg", ".png", ".html")
@@ -84,7 +82,7 @@ def fit_figure(found: Answer) -> Figure:
 
 
 def _title(found: Answer) -> str:
-    reasons = ", ".join(code.value for code in found.fitted.reasons)
+    reasons = ", ".join(one.code for one in found.fitted.reasons)
     return f"verdict: {found.verdict}" + (f" ({reasons})" if reasons else "")
 
 
@@ -96,18 +94,7 @@ def _law(axes: Axes, found: Answer) -> list[float]:
     computes = computes or [AHEAD * max(points)]
     grid = np.geomspace(min(points), max(*points, *computes), POINTS)
     made = [found.fitted.predict(float(compute)) for compute in grid]
-    drawn = [(one.compute_flops, one.point, one.intervals) for one in made
-             if one.point is not None and one.intervals is not None]  # fmt: skip
-    if not drawn:
-        return []
-    x = [compute for compute, _, _ in drawn]
-    for level, alpha in ((95, 0.10), (80, 0.13), (50, 0.18)):
-        low, high = zip(*(intervals[level] for _, _, intervals in drawn), strict=True)
-        axes.fill_between(x, low, high, color=FIT, alpha=alpha, linewidth=0,
-                          label=f"{level} % interval")  # fmt: skip
-    axes.plot(x, [point for _, point, _ in drawn], "-", color=FIT, linewidth=1.5, label="forecast")
-    last = drawn[-1][2]
-    return [*last[95]]
+    return draw_law(axes, made, 1.0, "-", "forecast")
 
 
 def _runs(axes: Axes, found: Answer) -> list[float]:
@@ -117,23 +104,18 @@ def _runs(axes: Axes, found: Answer) -> list[float]:
     shown = [row for row in rows if row.loss <= ceiling]
     above = len(rows) - len(shown)
     fitted = [row for row in shown if row.eligible and not row.target]
-    _dots(axes, fitted, INK, "runs" + (f" ({above} more above)" if above else ""))
-    _dots(axes, [row for row in shown if not row.eligible], PAPER, "not eligible, not fitted")
+    name = "runs" + (f" ({above} more above)" if above else "")
+    draw_dots(axes, _points(fitted), name)
+    ineligible = [row for row in shown if not row.eligible]
+    draw_dots(axes, _points(ineligible), "not eligible, not fitted", filled=False)
     axes.plot([point.compute_flops for point in found.frontier], losses, "s-", color=SECOND,
               markersize=4.5, markerfacecolor="none", linewidth=0.9, label="frontier")  # fmt: skip
-    observed = [row for row in shown if row.target]
-    if observed:
-        axes.plot([row.compute_flops for row in observed], [row.loss for row in observed], "*",
-                  color=SEEN, markersize=11, label="observed", zorder=5)  # fmt: skip
+    draw_stars(axes, _points([row for row in shown if row.target]))
     return [row.loss for row in shown]
 
 
-def _dots(axes: Axes, rows: Sequence[Row], fill: str, name: str) -> None:
-    if rows:
-        many = len(rows) > 100
-        axes.plot([row.compute_flops for row in rows], [row.loss for row in rows], "o", color=INK,
-                  markerfacecolor=fill, markersize=2.5 if many else 4.5,
-                  alpha=0.4 if many else 0.75, label=name)  # fmt: skip
+def _points(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    return [(row.compute_flops, row.loss) for row in rows]
 
 
 def _targets(axes: Axes, found: Answer) -> None:
@@ -195,41 +177,11 @@ def _caption(found: Answer) -> str:
 
 def _page(found: Answer, drawing: Drawing) -> str:
     blocks: list[Block] = [Picture(drawing)]
-    blocks += [Note(f"{code.value}: {code.text}", "open") for code in found.fitted.reasons]
-    made = [one for one in found.forecasts if one.intervals is not None]
-    if made:
-        blocks.append(_forecasts(made))
-    rows = found.fitted.backtest_rows()
-    table = Table(
-        "Back-test",
-        ["rungs fitted", "hidden FLOPs", "ratio", "predicted", "observed", "error %"],
-        [
-            [str(row["rungs"]), power(row["compute_flops"]), ratio(row["ratio"]),
-             number(row["predicted"]), number(row["observed"]),
-             signed(100 * (row["predicted"] / row["observed"] - 1))]
-            for row in rows
-        ],
-    )  # fmt: skip
-    runs = Table(
-        "Runs",
-        ["run", "FLOPs", found.table.metric, "in the fit"],
-        [
-            [row.run, power(row.compute_flops), number(row.loss),
-             ", ".join(row.reasons) or ("target" if row.target else "yes")]
-            for row in found.table.rows
-        ],
-    )  # fmt: skip
+    blocks += [Note(code.told, "open") for code in found.fitted.reasons]
+    if any(one.intervals for one in found.forecasts):
+        blocks.append(forecasts_table([one for one in found.forecasts if one.intervals]))
+    table = backtest_table(found.fitted.backtest_rows())
+    runs = runs_table(found.table.rows, found.table.metric)
     numbers = Section("numbers", "Numbers", [Fold("Back-test", [table]), Fold("Runs", [runs])])
     chapters = [Section("fit", f"Verdict: {found.verdict}", blocks), numbers]
     return render("Fit and forecast", f"Metric: {found.table.metric}", chapters)
-
-
-def _forecasts(made: Sequence[Forecast]) -> Table:
-    rows = []
-    for one in made:
-        assert one.point is not None and one.intervals is not None
-        spans = [interval(one.intervals[level]) for level in (50, 80, 95)]
-        ahead = ratio(one.extrapolation_ratio or math.nan)
-        rows.append([power(one.compute_flops), ahead, number(one.point), *spans, one.verdict])
-    columns = ["FLOPs", "ratio", "point", "50 %", "80 %", "95 %", "verdict"]
-    return Table("Forecast", columns, rows)

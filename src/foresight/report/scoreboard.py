@@ -26,13 +26,13 @@ from foresight.report.canvas import (
     new,
     plain,
 )
+from foresight.report.tables import hits, shown, totals_table
 from foresight.report.words import (
     NONE,
     describe,
     interval,
     moment,
     number,
-    percent,
     plural,
     ratio,
     signed,
@@ -91,7 +91,7 @@ def write_scoreboard(
     remarks = _those(reports, lambda one: one.ok and one.remark)
     totals = tallies([entry.score for entry in entries])
     sections = [
-        Section("totals", "Totals", [*_verdict(entries, failures), _totals(totals)]),
+        Section("totals", "Totals", [*_verdict(entries, failures), totals_table(totals)]),
         Section("predictions", "Predictions", _predictions(entries)),
         Section("checks", "Checks", _checks(reports, failures, remarks)),
     ]
@@ -103,7 +103,7 @@ def write_scoreboard(
         write_atomic(out, render("Foresight: predictions and outcomes", subtitle, sections))
     except IsADirectoryError:
         raise UserError(f"{out}: is a directory; name a file such as scoreboard.html") from None
-    value: dict[str, Any] = rounded(
+    return rounded(
         {
             "totals": totals,
             "predictions": [entry.to_json() for entry in entries],
@@ -111,7 +111,6 @@ def write_scoreboard(
             "remarks": [{"directory": name, **asdict(one)} for name, one in remarks],
         }
     )
-    return value
 
 
 def _those(
@@ -142,39 +141,6 @@ def _verdict(entries: Sequence[Entry], failures: Sequence[tuple[str, Finding]]) 
     return blocks
 
 
-def _totals(totals: Sequence[dict[str, Any]]) -> Table:
-    rows = []
-    for one in totals:
-        crps = [f"{number(v, 3)} ({scale})" for scale, v in one["mean_crps"].items()]
-        rows.append(
-            [
-                one["kind"],
-                str(one["predictions"]),
-                str(one["outcomes"]),
-                *(_share(one["coverage"][level]) for level in LEVELS),
-                NONE if one["mean_error_in_sd"] is None else number(one["mean_error_in_sd"], 3),
-                ", ".join(crps) or NONE,
-            ]
-        )
-    return Table(
-        "Coverage by kind: share of outcomes inside each interval [95 % Wilson interval of the "
-        "share]. Mean CRPS of the log of the metric, or of the metric itself (linear).",
-        ["kind", "predictions", "outcomes", *(f"inside {level} %" for level in LEVELS),
-         "mean |error| / sd", "mean CRPS"],
-        rows,
-    )  # fmt: skip
-
-
-def _share(share: dict[str, Any]) -> str:
-    if not share["n"]:
-        return NONE
-    low, high = share["wilson95"]
-    return (
-        f"{share['inside']} of {share['n']}, {percent(share['share'], 0)} "
-        f"[{percent(low, 0)}, {percent(high, 0)}]"
-    )
-
-
 def _predictions(entries: Sequence[Entry]) -> list[Block]:
     columns = ["prediction", "metric", "predicted", *(f"{level} % interval" for level in LEVELS),
                "observed", "z", "CRPS", "inside", "ratio", "registered", "status"]  # fmt: skip
@@ -183,30 +149,29 @@ def _predictions(entries: Sequence[Entry]) -> list[Block]:
     ])  # fmt: skip
     if not entries:
         return [table]
-    shown = entries[-DRAWN:]
+    latest = entries[-DRAWN:]
     caption = (
         "Each line is a 95 % interval (thick: 50 %) in predicted standard deviations about the "
         "prediction, each dot what came out; lines without a dot wait for their outcome."
         + (f" The last {DRAWN} of {len(entries)}." if len(entries) > DRAWN else "")
     )
     title = "Outcomes within their intervals"
-    drawing = Drawing(inline(_forest(shown), "forest", title, caption), caption)
+    drawing = Drawing(inline(_forest(latest), "forest", title, caption), caption)
     return [Picture(drawing), table]
 
 
 def _cells(entry: Entry) -> list[str]:
     score = entry.score
     pairs = [score.intervals.get(level) for level in LEVELS]
-    inside = [f"{level} %" for level, hit in (score.inside or {}).items() if hit]
     return [
         f"{score.name} ({entry.directory})",
         describe(score.metric),
         number(score.predicted),
         *(NONE if pair is None else interval(pair) for pair in pairs),
-        NONE if score.observed is None else number(score.observed),
+        shown(score.observed),
         NONE if entry.z is None else signed(entry.z),
         NONE if score.crps is None else f"{number(score.crps, 3)} ({score.scale})",
-        NONE if score.inside is None else (", ".join(inside) or "none"),
+        hits(score),
         NONE if score.extrapolation_ratio is None else ratio(score.extrapolation_ratio),
         moment(score.created_utc),
         entry.status,

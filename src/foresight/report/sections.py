@@ -11,14 +11,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from foresight.errors import UserError
-from foresight.forecast import Code
+from foresight.forecast import Code, Forecast
 from foresight.forecast.curve import GRID, smooth
-from foresight.forecast.rungs import SAME_RUNG
+from foresight.forecast.rungs import rung_means
 from foresight.report import figures
 from foresight.report.blocks import Block, Fold, Note, Picture, Section, Table
 from foresight.report.canvas import Drawing, inline
-from foresight.report.evidence import Claim, Evidence, RunFacts
+from foresight.report.evidence import Claim, Evidence, PictureAnswers, RunFacts
 from foresight.report.figures import Dot
+from foresight.report.tables import backtest_table
 from foresight.report.words import (
     NONE,
     describe,
@@ -77,7 +78,7 @@ def figure_one(evidence: Evidence) -> tuple[Section, Figure | None]:
         f"are the registered forecasts, stars the {plural(found, 'observed target')}."
     )
     blocks: list[Block] = [_picture(figure, "figure1", title, caption)]
-    if law is None:
+    if not law:
         blocks.append(Note("Too few eligible rungs to draw a law through them.", "open"))
     return Section("figure-1", title, blocks), figure
 
@@ -98,26 +99,18 @@ def _stars(evidence: Evidence) -> list[figures.Star]:
     return stars
 
 
-def _law(evidence: Evidence) -> figures.Law | None:
+def _law(evidence: Evidence) -> list[Forecast]:
+    """Forecasts from the smallest rung to beyond the targets, for these exactly."""
     fitted = evidence.fitted
     if fitted is None or fitted.rungs is None:
-        return None
-    low = math.exp(float(fitted.rungs.x[0]))
-    top = 1.25 * max(
-        math.exp(float(fitted.rungs.x[-1])), *(target.compute_flops for target in evidence.targets)
-    )
+        return []
     exact = [target.compute_flops for target in evidence.targets]
-    grid = np.array(sorted({*np.geomspace(low, top, 33).tolist(), *exact}))
+    low, top = (math.exp(float(fitted.rungs.x[at])) for at in (0, -1))
+    grid = sorted({*np.geomspace(low, 1.25 * max(top, *exact), 33).tolist(), *exact})
     try:
-        forecasts = [fitted.predict(float(compute), force=True) for compute in grid]
+        return [fitted.predict(float(compute), force=True) for compute in grid]
     except UserError:
-        return None
-    medians = np.array([one.point for one in forecasts], dtype=np.float64)
-    bands = {}
-    for level in (50, 80, 95):
-        pairs = np.array([(one.intervals or {})[level] for one in forecasts])
-        bands[level] = (pairs[:, 0], pairs[:, 1])
-    return figures.Law(grid, medians, bands)
+        return []
 
 
 def backtest(evidence: Evidence) -> Section:
@@ -137,18 +130,8 @@ def backtest(evidence: Evidence) -> Section:
         f"{signed(worst[0])} % at {ratio(worst[1]['ratio'])} the compute; {within} of {len(rows)} "
         f"z-scores within ±1.96 (a calibrated forecaster expects {percent(0.95, 0)})."
     )
-    table = Table(
-        "Back-test",
-        ["rungs fitted", "hidden FLOPs", "ratio", "predicted", "observed", "error %",
-         "(observed \u2212 predicted) / sd"],
-        [
-            [str(r["rungs"]), power(r["compute_flops"]), ratio(r["ratio"]), number(r["predicted"]),
-             number(r["observed"]), signed(error), signed(r["z"])]
-            for r, error in zip(rows, errors, strict=True)
-        ],
-    )  # fmt: skip
     picture = _picture(figures.backtest(rows), "backtest", title, text)
-    return Section("back-test", title, [picture, Fold("The numbers", [table])])
+    return Section("back-test", title, [picture, Fold("The numbers", [backtest_table(rows)])])
 
 
 def law_in_force(evidence: Evidence) -> Section:
@@ -260,7 +243,7 @@ def _gains(runs: Sequence[RunFacts]) -> list[Dot]:
 def _gain_words(gains: Sequence[Dot], targets: Sequence[Dot]) -> list[str]:
     if not gains:
         return ["The gain from context is not recorded for these runs."]
-    means = _means(gains)
+    means = rung_means((dot.compute_flops, dot.value) for dot in gains)
     (low, first), (high, last) = means[0], means[-1]
     text = f"Context lowers the held-out loss of code by {number(first, 3)} nats at {flops(low)}"
     if len(means) > 1:
@@ -281,20 +264,6 @@ def _gain_words(gains: Sequence[Dot], targets: Sequence[Dot]) -> list[str]:
                    "so the transition in which attention learns to copy goes on beyond the ladder")
             )  # fmt: skip
     return [text + "."]
-
-
-def _means(dots: Sequence[Dot]) -> list[tuple[float, float]]:
-    """Mean compute and value of the runs of each rung, in rising order."""
-    groups: list[list[Dot]] = []
-    for dot in sorted(dots, key=lambda dot: dot.compute_flops):
-        if groups and dot.compute_flops <= groups[-1][0].compute_flops * (1 + SAME_RUNG):
-            groups[-1].append(dot)
-        else:
-            groups.append([dot])
-    return [
-        (float(np.mean([d.compute_flops for d in g])), float(np.mean([d.value for d in g])))
-        for g in groups
-    ]
 
 
 def curves(evidence: Evidence) -> Section:
@@ -414,7 +383,7 @@ def transfer(evidence: Evidence) -> Section:
     rows, sentences = [], []
     for kind, widths in found.optimum_octave.items():
         name = _PARAMETRISATIONS.get(kind, kind)
-        ordered = sorted(widths.items(), key=lambda pair: _width(pair[0]))
+        ordered = sorted(widths.items(), key=figures.by_width)
         edges = [w for w, best in ordered if _at_edge(found.sweeps.get(kind, {}).get(w, []), best)]
         for width, best in ordered:
             where = "at the edge of the sweep: there or beyond" if width in edges else ""
@@ -436,13 +405,6 @@ def transfer(evidence: Evidence) -> Section:
     return Section("transfer", title, [*(Note(text) for text in sentences), picture, table])
 
 
-def _width(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.inf
-
-
 def _at_edge(points: Sequence[tuple[float, float | None]], best: float) -> bool:
     octaves = [octave for octave, _ in points]
     return bool(octaves) and (best <= min(octaves) or best >= max(octaves))
@@ -455,14 +417,8 @@ def pictures(evidence: Evidence) -> Section:
     if found is None:
         note = Note("No picture questions were asked (pictures.json is absent).", "open")
         return Section("pictures", title, [note])
-    removed = {one.family: one for one in found.removed}
-    rows, cells = [], []
-    for one in found.seen:
-        blind = removed.get(one.family)
-        cells = [f"{percent(x.accuracy)} [{percent(x.low)}, {percent(x.high)}]" if x else NONE
-                 for x in (one, blind)]  # fmt: skip
-        rows.append([one.family, f"{one.n:,}", *cells, percent(one.chance)])
-    first, blind = found.seen[0], removed.get(found.seen[0].family)
+    first = found.seen[0]
+    blind = next((one for one in found.removed if one.family == first.family), None)
     text = (
         f"{found.run} answers {percent(first.accuracy)} of {first.n:,} questions "
         f"({first.family}) with the image"
@@ -472,10 +428,20 @@ def pictures(evidence: Evidence) -> Section:
             "the intervals overlap: no clear use of the image")  # fmt: skip
         text += f" and {percent(blind.accuracy)} with it removed: {apart}"
     text += f". Chance is {percent(first.chance)}."
-    columns = ["family", "n", "image shown (95 %)", "image removed (95 %)", "chance"]
-    table = Table("Held-out picture questions, 95 % Wilson intervals", columns, rows)
     picture = _picture(figures.pictures(found.seen, found.removed), "pictures", title, text)
-    blocks: list[Block] = [picture, table]
+    blocks: list[Block] = [picture, pictures_table(found)]
     if any(evidence.evals.glob("pictures*/records.jsonl")):
         blocks.append(Note("Every answer, with its pictures:", file=RECORDS))
     return Section("pictures", title, blocks)
+
+
+def pictures_table(found: PictureAnswers) -> Table:
+    """Accuracies with the image shown and removed, by family of questions."""
+    removed = {one.family: one for one in found.removed}
+    rows = []
+    for one in found.seen:
+        cells = [f"{percent(x.accuracy)} [{percent(x.low)}, {percent(x.high)}]" if x else NONE
+                 for x in (one, removed.get(one.family))]  # fmt: skip
+        rows.append([one.family, f"{one.n:,}", *cells, percent(one.chance)])
+    columns = ["family", "n", "image shown (95 %)", "image removed (95 %)", "chance"]
+    return Table("Held-out picture questions, 95 % Wilson intervals", columns, rows)

@@ -13,7 +13,8 @@ from foresight.evals.suite_forecast import INVERSE, evidence_of, trend_path
 from foresight.forecast import ScoreRow, ScoreTable, trend
 from foresight.forecast.scores import binomial_stderr
 from foresight.report.blocks import Note, Section
-from foresight.report.capability_figure import CapabilityData, capability_section, checked
+from foresight.report.capability_figure import CapabilityData, capability_section
+from foresight.report.evidence import checked
 from foresight.report.trend_figure import Curve, trend_section
 
 

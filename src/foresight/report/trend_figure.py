@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from foresight.forecast import ScoreRow, ScoreTable, Trend
-from foresight.forecast.rungs import SAME_RUNG
+from foresight.forecast import ScoreTable, Trend
+from foresight.forecast.rungs import rung_means
 from foresight.report.blocks import Picture, Section, Table
 from foresight.report.canvas import (
     FIT,
@@ -55,8 +55,8 @@ def figure_three(curves: Sequence[Curve]) -> Figure:
         rows = sorted(one.scores.rows, key=lambda row: row.scale)
         axes.set_xscale("log")
         axes.axhline(one.chance, color=MUTED, linewidth=0.9, linestyle="--", label="chance")
-        scales, means = _means(rows)
-        axes.plot(scales, means, "-", color=FIT, linewidth=1.2, label="mean of a size")
+        means = rung_means((row.scale, row.value) for row in rows)
+        axes.plot(*zip(*means, strict=True), "-", color=FIT, linewidth=1.2, label="mean of a size")
         axes.errorbar(
             [row.scale for row in rows],
             [row.value for row in rows],
@@ -76,20 +76,6 @@ def figure_three(curves: Sequence[Curve]) -> Figure:
         label(axes, "training FLOPs", "accuracy", one.scores.metric)
     legend(panels[0])
     return figure
-
-
-def _means(rows: Sequence[ScoreRow]) -> tuple[list[float], list[float]]:
-    """Mean scale and score of the models of one size; `rows` in rising scale. Seeds of a rung
-    differ a little in what they spent."""
-    sizes: list[list[ScoreRow]] = []
-    for row in rows:
-        if not sizes or row.scale > (1 + SAME_RUNG) * sizes[-1][0].scale:
-            sizes.append([])
-        sizes[-1].append(row)
-    return (
-        [sum(row.scale for row in size) / len(size) for size in sizes],
-        [sum(row.value for row in size) / len(size) for size in sizes],
-    )
 
 
 def trend_section(curves: Sequence[Curve]) -> tuple[Section, Figure]:

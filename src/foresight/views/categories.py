@@ -10,7 +10,7 @@ from foresight.evals.categories import Series
 from foresight.evals.people.agreement import Beside
 from foresight.evals.statistics import Estimate
 from foresight.report.category_figure import category_order
-from foresight.views import _table
+from foresight.views import between, say, show_table
 from foresight.views.people import show_agreement
 
 
@@ -25,17 +25,16 @@ def show_categories(
         [name, *(cell for one in series for cell in _cells(one.means.get(name)))]
         for name in category_order(series)
     ]
-    _table(console, title, columns, rows)
+    show_table(console, title, columns, rows)
     for one in series:
         notes = [] if one.chance is None else [f"chance {one.chance:.3f}"]
         notes += [f"{one.unscored} records without a score, left out"] * bool(one.unscored)
         if notes:
-            console.print(f"  {one.name}: {'; '.join(notes)}", markup=False, highlight=False)
+            say(console, f"  {one.name}: {'; '.join(notes)}")
     show_agreement(console, agreements)
 
 
 def _cells(one: Estimate | None) -> tuple[str, str, str]:
     if one is None:
         return "", "", ""
-    between = "" if one.low is None else f"{one.low:.3f} to {one.high:.3f}"
-    return f"{one.mean:.4f}", between, str(one.n)
+    return f"{one.mean:.4f}", between(one.low, one.high), str(one.n)

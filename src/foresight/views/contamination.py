@@ -8,10 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
-    BarColumn,
     DownloadColumn,
-    Progress,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -20,7 +17,7 @@ from rich.progress import (
 from foresight.evals.contamination.clean import CleanScore
 from foresight.evals.contamination.corpora import Unit
 from foresight.evals.contamination.findings import Findings, Share, TaskFindings
-from foresight.views import _table
+from foresight.views import between, progress, say, show_rows
 
 METHODS = {
     "substring": "substrings",
@@ -33,10 +30,8 @@ METHODS = {
 @contextmanager
 def scanning(console: Console, units: Sequence[Unit]) -> Iterator[Callable[[Unit], None]]:
     """A bar over the corpus' bytes on disk."""
-    bars = Progress(
-        TextColumn("  {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True,
-    )  # fmt: skip
+    speed = DownloadColumn(), TransferSpeedColumn()
+    bars = progress(console, *speed, TimeElapsedColumn(), TimeRemainingColumn())
     bar = bars.add_task("scanning", total=sum(unit.bytes for unit in units))
     with bars:
         yield lambda unit: bars.advance(bar, unit.bytes)
@@ -50,66 +45,58 @@ def show_contamination(
 ) -> None:
     tasks = findings.tasks
     rows = [
-        [one.task, METHODS[name], f"{share.items:,}", str(len(share.ids)), *_percent(share)]
+        {
+            "task": one.task,
+            "method": METHODS[name],
+            "items judged": f"{share.items:,}",
+            "contaminated": str(len(share.ids)),
+            **_percent(share),
+        }
         for one in tasks
         for name, share in one.methods.items()
     ]
-    columns = ["task", "method", "items judged", "contaminated", "%", "95 %"]
     title = f"{findings.documents:,} documents, {findings.bytes / 1e6:,.0f} MB of text"
-    _table(console, title, columns, rows)
+    show_rows(console, title, rows)
     for one in tasks:
-        _show_doubtful(console, one, findings.settings.length)
+        say(console, _doubtful(one, findings.settings.length))
     for row in findings.boilerplate()[:5]:
-        told = f"boilerplate, {row['documents']:,} documents, {row['items']} items: {row['text']}"
-        console.print(f"  {told}", markup=False, highlight=False)
-    _show_scores(console, scores)
-    console.print(f"places in {out / 'evidence.jsonl'}", markup=False, soft_wrap=True)
+        where = f"{row['documents']:,} documents, {row['items']} items"
+        say(console, f"  boilerplate, {where}: {row['text']}")
+    rows = [
+        _score_row(f"{task}, {model}", METHODS[method], one)
+        for task, models in scores.items()
+        for model, methods in models.items()
+        for method, one in methods.items()
+    ]
+    show_rows(console, "Scores with and without contaminated items", rows)
+    say(console, f"places in {out / 'evidence.jsonl'}")
 
 
-def _show_doubtful(console: Console, one: TaskFindings, length: int) -> None:
+def _doubtful(one: TaskFindings, length: int) -> str:
     lines = [
         f"{len(one.short.ids)} of {one.short.items:,} items shorter than {length} characters, "
         f"{len(one.long.ids)} of {one.long.items:,} others",
         f"{len(one.boilerplate_only)} through boilerplate alone",
-        *(
-            f"{len(ids)} too short for {METHODS[name]}"
-            for name, ids in one.too_short.items()
-            if ids
-        ),
     ]
-    console.print(f"  {one.task}: {'; '.join(lines)}", markup=False, highlight=False)
+    lines += [f"{len(ids)} too short for {METHODS[k]}" for k, ids in one.too_short.items() if ids]
+    return f"  {one.task}: {'; '.join(lines)}"
 
 
-def _show_scores(
-    console: Console, scores: Mapping[str, Mapping[str, Mapping[str, CleanScore]]]
-) -> None:
-    rows = [
-        [
-            f"{task}, {model}",
-            METHODS[method],
-            f"{one.items:,}",
-            f"{100 * one.contaminated_items / one.items:.2f}",
-            *(f"{100 * part.mean:.2f}" if part else "N/A"
-              for part in (one.overall, one.clean, one.contaminated)),
-            "N/A" if one.degradation is None else f"{100 * one.degradation:+.2f}",
-            "" if one.low is None or one.high is None
-            else f"{100 * one.low:+.2f} to {100 * one.high:+.2f}",
-            f"{100 * one.reported:.2f}",
-        ]
-        for task, models in scores.items()
-        for model, methods in models.items()
-        for method, one in methods.items()
-    ]  # fmt: skip
-    columns = [
-        "task", "method", "items", "contamination %", "score %", "without", "contaminated only",
-        "degradation %", "95 %", "reported (lower)",
-    ]  # fmt: skip
-    if rows:
-        _table(console, "Scores with and without contaminated items", columns, rows)
+def _score_row(task: str, method: str, one: CleanScore) -> dict[str, str]:
+    parts = {"score %": one.overall, "without": one.clean, "contaminated only": one.contaminated}
+    return {
+        "task": task,
+        "method": method,
+        "items": f"{one.items:,}",
+        "contamination %": f"{100 * one.contaminated_items / one.items:.2f}",
+        **{name: f"{100 * part.mean:.2f}" if part else "N/A" for name, part in parts.items()},
+        "degradation %": "N/A" if one.degradation is None else f"{100 * one.degradation:+.2f}",
+        "95 %": between(one.low, one.high, "+.2f", 100),
+        "reported (lower)": f"{100 * one.reported:.2f}",
+    }
 
 
-def _percent(share: Share) -> tuple[str, str]:
+def _percent(share: Share) -> dict[str, str]:
     if share.share is None or share.interval is None:
-        return "", ""
-    low, high = share.interval
-    return f"{100 * share.share:.2f}", f"{100 * low:.2f} to {100 * high:.2f}"
+        return {"%": "", "95 %": ""}
+    return {"%": f"{100 * share.share:.2f}", "95 %": between(*share.interval, ".2f", 100)}

@@ -8,38 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
+from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from foresight.evals.calibration import Calibration
 from foresight.evals.compare import Comparison
 from foresight.evals.record import Record
 from foresight.evals.runner import Progress
-from foresight.evals.statistics import Estimate
 from foresight.evals.summary import Summary, disagreement
 from foresight.evals.task import Task
-from foresight.views import _table
+from foresight.views import between, progress, say, show_rows
 
 
 @contextmanager
 def running(console: Console, name: str) -> Iterator[Callable[[Progress], None]]:
     """A bar with rate, time left and running score."""
-    bars = Bars(
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+    rate = TextColumn("{task.fields[rate]}")
+    left = TimeElapsedColumn(), TimeRemainingColumn()
+    bars = progress(console, MofNCompleteColumn(), rate, *left)
     bar = bars.add_task(name, total=None, rate="")
     begun, shown = time.monotonic(), 0.0
 
@@ -50,9 +34,9 @@ def running(console: Console, name: str) -> Iterator[Callable[[Progress], None]]
         if moment - shown < 0.1 and now.done < now.total:
             return
         shown = moment
-        rate = f"{(now.done - now.kept) / max(moment - begun, 1e-9):.1f}/s"
+        speed = f"{(now.done - now.kept) / max(moment - begun, 1e-9):.1f}/s"
         score = "" if now.mean is None else f"  score {now.mean:.3f}"
-        bars.update(bar, total=now.total, completed=now.done, description=name + score, rate=rate)
+        bars.update(bar, total=now.total, completed=now.done, description=name + score, rate=speed)
 
     with bars:
         yield watch
@@ -75,34 +59,33 @@ def warnings(tasks: Sequence[Task], records: Sequence[Sequence[Record]]) -> list
 def show_evaluation(
     console: Console, found: Sequence[tuple[Task, Summary]], told: Sequence[str], folder: Path
 ) -> None:
-    rows = []
-    for _, one in found:
-        rows.append([
-            one.task,
-            "" if one.score is None else f"{one.score.mean:.4f}",
-            _interval(one.score),
-            str(one.score.n if one.score else 0),
-            str(one.unscored),
-            "" if one.invalid_format_rate is None else f"{100 * one.invalid_format_rate:.1f} %",
-            "" if one.calibration is None else _error(one.calibration),
-        ])  # fmt: skip
-    columns = ["task", "score", "95 %", "n", "no score", "bad format", "ECE"]
-    _table(console, f"Scores of {found[0][1].model}", columns, rows)
+    show_rows(console, f"Scores of {found[0][1].model}", [_score_row(one) for _, one in found])
     for task, one in found:
-        console.print(f"  {one.task}: SHA-256 {task.hash}", markup=False, highlight=False)
-        _show_details(console, one)
-    for warning in told:
-        console.print(f"  warning: {warning}", style="yellow", markup=False)
-    console.print(f"records in {folder}", markup=False, highlight=False, soft_wrap=True)
+        say(
+            console, *(f"  {one.task}: {line}" for line in (f"SHA-256 {task.hash}", *_details(one)))
+        )
+    say(console, *(f"  warning: {warning}" for warning in told), style="yellow")
+    say(console, f"records in {folder}")
 
 
-def _error(calibration: Calibration) -> str:
-    return f"{calibration.view('all', 'width').error.debiased:.3f}"
+def _score_row(one: Summary) -> dict[str, str]:
+    score, bad, ece = one.score, one.invalid_format_rate, ""
+    if one.calibration is not None:
+        ece = f"{one.calibration.view('all', 'width').error.debiased:.3f}"
+    return {
+        "task": one.task,
+        "score": f"{score.mean:.4f}" if score else "",
+        "95 %": between(score.low, score.high) if score else "",
+        "n": str(score.n if score else 0),
+        "no score": str(one.unscored),
+        "bad format": "" if bad is None else f"{100 * bad:.1f} %",
+        "ECE": ece,
+    }
 
 
-def _show_details(console: Console, one: Summary) -> None:
+def _details(one: Summary) -> list[str]:
     lines = [
-        f"pass@{k} {estimate.mean:.4f}, 95 % {_interval(estimate)}"
+        f"pass@{k} {estimate.mean:.4f}, 95 % {between(estimate.low, estimate.high)}"
         for k, estimate in one.pass_at.items()
     ]
     if len(one.reasons) > 1 or "ok" not in one.reasons:
@@ -120,31 +103,28 @@ def _show_details(console: Console, one: Summary) -> None:
             f"mean over {len(means)} categories {sum(means) / len(means):.4f}, lowest "
             f"{min(means):.3f} ({lowest})"
         )
-    for line in lines:
-        console.print(f"  {one.task}: {line}", markup=False, highlight=False)
+    return lines
 
 
 def show_comparisons(console: Console, found: Sequence[Comparison]) -> None:
+    p = "p, Holm" if len(found) > 1 else "p"
     rows = [
-        [
-            one.task,
-            str(one.items),
-            f"{one.first.mean:.4f}",
-            f"{one.second.mean:.4f}",
-            f"{one.difference.mean:+.4f}",
-            _interval(one.difference, sign="+"),
-            f"{one.adjusted_p:.2g}",
-        ]
+        {
+            "task": one.task,
+            "items": str(one.items),
+            "first": f"{one.first.mean:.4f}",
+            "second": f"{one.second.mean:.4f}",
+            "difference": f"{one.difference.mean:+.4f}",
+            "95 %": between(one.difference.low, one.difference.high, "+.3f"),
+            p: f"{one.adjusted_p:.2g}",
+        }
         for one in found
     ]
-    several = ", Holm" if len(found) > 1 else ""
-    columns = ["task", "items", "first", "second", "difference", "95 %", f"p{several}"]
     models = dict.fromkeys(" against ".join(one.models) for one in found)
-    _table(console, "; ".join(models), columns, rows)
-    console.print("  p: paired permutation test, clusters flipped whole")
+    show_rows(console, "; ".join(models), rows)
+    say(console, "  p: paired permutation test, clusters flipped whole")
     for one in found:
-        for line in (*_tests(one), *one.remarks):
-            console.print(f"  {one.task}: {line}", markup=False, highlight=False)
+        say(console, *(f"  {one.task}: {line}" for line in (*_tests(one), *one.remarks)))
 
 
 def _tests(one: Comparison) -> list[str]:
@@ -159,9 +139,3 @@ def _tests(one: Comparison) -> list[str]:
     if one.unpaired_p is not None:
         lines.append(f"a test that forgets the pairing would say p = {one.unpaired_p:.2g}")
     return lines
-
-
-def _interval(one: Estimate | None, sign: str = "") -> str:
-    if one is None or one.low is None or one.high is None:
-        return ""
-    return f"{one.low:{sign}.3f} to {one.high:{sign}.3f}"

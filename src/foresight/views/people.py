@@ -12,7 +12,7 @@ from foresight.evals.people.bradley_terry import BradleyTerry
 from foresight.evals.people.grading import Grading
 from foresight.evals.people.preference import Preference
 from foresight.evals.statistics import Estimate
-from foresight.views import _table
+from foresight.views import between, say, show_rows, show_table
 
 SHOWN = 10
 """Prompts left out that are named on the terminal."""
@@ -30,12 +30,12 @@ def show_collection(console: Console, value: Mapping[str, Any]) -> None:
     if value["missing"] > 0:
         lines.append(f"{value['missing']} answers did not come; call again to ask for them")
     lines.append(f"{value['pairs']} pairs, {value['identical']} of equal answers (ties)")
-    _say(console, lines)
+    say(console, *lines)
 
 
 def show_pages(console: Console, people: Sequence[Mapping[str, Any]]) -> None:
-    _say(console, [f"{one['person']}, {one['left']} left: {one['url']}" for one in people])
-    _say(console, ["an address is its person's alone; Ctrl-C ends, everything said is kept"])
+    say(console, *(f"{one['person']}, {one['left']} left: {one['url']}" for one in people))
+    say(console, "an address is its person's alone; Ctrl-C ends, everything said is kept")
 
 
 def show_preference(console: Console, found: Preference) -> None:
@@ -51,7 +51,7 @@ def show_preference(console: Console, found: Preference) -> None:
         ]
     several = ", Holm" if len(found.duels) > 1 else ""
     columns = ["", "win rate", "95 %", "pairs", "won / tied / lost", f"p{several}", "sign test"]
-    _table(console, "Preferred by people, ties as half", columns, rows)
+    show_table(console, "Preferred by people, ties as half", columns, rows)
     judges = ", ".join(f"{name} {n}" for name, n in found.judges.items())
     lines = [f"votes: {judges}; {found.skipped} skipped; {found.waiting} pairs wait"]
     if same := sum(one.identical for one in found.duels):
@@ -65,70 +65,64 @@ def show_preference(console: Console, found: Preference) -> None:
             f"two judges agreed on {rate} of {n} pairs, 95 % {interval}; Krippendorff's alpha "
             f"{_coefficient(found.agreement.alpha)}"
         )
-    _say(console, lines)
+    say(console, *lines)
     if len(found.duels) > 1 and found.strengths is None:
-        _say(console, ["no strengths: some models never met, not even by way of others"])
+        say(console, "no strengths: some models never met, not even by way of others")
     elif len(found.duels) > 1 and found.strengths is not None:
         _show_strengths(console, found.strengths)
 
 
 def _show_strengths(console: Console, found: BradleyTerry) -> None:
     rows = [
-        [one.model, f"{one.strength:+.3f}", _between(one.low, one.high, "+.3f"), f"{one.elo:+.0f}"]
+        {
+            "model": one.model,
+            "log-odds": f"{one.strength:+.3f}",
+            "95 %": between(one.low, one.high, "+.3f"),
+            "Elo": f"{one.elo:+.0f}",
+        }
         for one in found.strengths
     ]
-    title = f"Bradley-Terry strengths, {found.matches} pairs of answers"
-    _table(console, title, ["model", "log-odds", "95 %", "Elo"], rows)
+    show_rows(console, f"Bradley-Terry strengths, {found.matches} pairs of answers", rows)
     if found.unbounded:
         told = "unbounded: some models never lost to the others; a tie was added between every two"
-        _say(console, [f"{told} that met, and how far they are apart is the doing of that tie"])
+        say(console, f"{told} that met, and how far they are apart is the doing of that tie")
 
 
 def show_export(console: Console, value: Mapping[str, Any]) -> None:
     tied = f"{value['tied']} ties left out, {value['split']} of them because judges disagree"
-    _say(console, [f"{value['pairs']} pairs in {value['out']}; {tied}"])
+    say(console, f"{value['pairs']} pairs in {value['out']}; {tied}")
 
 
 def show_grading(console: Console, found: Grading) -> None:
     rows = [[name, *_shares(one)] for name, one in found.models.items()]
-    _table(console, "Scores by people", ["model", "score", "95 %", "answers"], rows)
+    show_table(console, "Scores by people", ["model", "score", "95 %", "answers"], rows)
     graders = ", ".join(f"{name} {n}" for name, n in found.graders.items())
-    _say(console, [f"{found.graded} of {found.answers} answers graded: {graders}"])
+    say(console, f"{found.graded} of {found.answers} answers graded: {graders}")
     show_agreement(console, [*found.agreement, *([found.records] if found.records else [])])
 
 
 def show_agreement(console: Console, found: Sequence[Beside]) -> None:
     """How far graders agree, two at a time."""
-    rows = [
-        [
-            f"{one.first}, {one.second}",
-            str(one.n),
-            " ".join(_shares(one.same)[:2]).rstrip(),
-            _coefficient(one.kappa),
-            f"{one.difference.mean:+.3f}",
-            _between(one.difference.low, one.difference.high, "+.3f"),
-        ]
-        for one in found
-    ]
-    columns = ["", "answers", "same, 95 %", "weighted kappa, 95 %", "mean difference", "95 %"]
-    if rows:
-        _table(console, "Agreement (quadratic weights)", columns, rows)
+    show_rows(console, "Agreement (quadratic weights)", [_beside(one) for one in found])
+
+
+def _beside(one: Beside) -> dict[str, str]:
+    return {
+        "": f"{one.first}, {one.second}",
+        "answers": str(one.n),
+        "same, 95 %": " ".join(_shares(one.same)[:2]).rstrip(),
+        "weighted kappa, 95 %": _coefficient(one.kappa),
+        "mean difference": f"{one.difference.mean:+.3f}",
+        "95 %": between(one.difference.low, one.difference.high, "+.3f"),
+    }
 
 
 def _shares(one: Estimate) -> list[str]:
-    return [f"{one.mean:.3f}", _between(one.low, one.high, ".3f"), str(one.n)]
+    return [f"{one.mean:.3f}", between(one.low, one.high), str(one.n)]
 
 
 def _coefficient(one: Coefficient) -> str:
     if one.value is None:
         return "undefined (all the same)"
-    return f"{one.value:.2f} {_between(one.low, one.high, '.2f')}".rstrip()
-
-
-def _between(low: float | None, high: float | None, form: str) -> str:
-    return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"
-
-
-def _say(console: Console, lines: Sequence[str]) -> None:
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    span = between(one.low, one.high, ".2f")
+    return f"{one.value:.2f}" + (f" [{span}]" if span else "")

@@ -12,7 +12,7 @@ from rich.console import Console
 from foresight.evals.statistics import Estimate
 from foresight.posttrain.gold import Confusion, Gold
 from foresight.posttrain.rubric import ALL_COMBINATIONS, UNREADABLE, Rubric
-from foresight.views import _table
+from foresight.views import show_table
 
 
 def show_rubric(
@@ -33,7 +33,7 @@ def show_rubric(
         for at, name in enumerate(rubric.columns)
     ]  # fmt: skip
     columns = ["class", "letter", "refuses", *(f"reward on {one}" for one in rubric.sets)]
-    _table(console, f"Rubric {rubric.name}", [*columns, *(["gold rows"] if gold else [])], rows)
+    show_table(console, f"Rubric {rubric.name}", [*columns, *(["gold rows"] if gold else [])], rows)
     for name, tiers in rubric.order.items():
         _say(console, f"order on {name}: " + " > ".join(" = ".join(tied) for tied in tiers))
     if rubric.used:
@@ -43,7 +43,7 @@ def show_rubric(
         show_confusion(console, f"Grader: {grader}", one)
     if propositions:
         rows = [[name, *_cells(one)] for name, one in propositions.items()]
-        _table(console, "Propositions", ["proposition", "accuracy", "95 %", "n"], rows)
+        show_table(console, "Propositions", ["proposition", "accuracy", "95 %", "n"], rows)
 
 
 def show_confusion(console: Console, title: str, one: Confusion) -> None:
@@ -54,7 +54,7 @@ def show_confusion(console: Console, title: str, one: Confusion) -> None:
             continue
         recall, precision = _share(one.recall[name]), _share(one.precision[name])
         rows.append([name, *map(str, one.table[at]), recall, precision])
-    _table(console, title, ["true \\ found", *one.names, "recall", "precision"], rows)
+    show_table(console, title, ["true \\ found", *one.names, "recall", "precision"], rows)
     _say(console, f"accuracy {_share(one.accuracy)} of {one.accuracy.n}")
 
 

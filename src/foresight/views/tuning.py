@@ -13,7 +13,7 @@ from rich.progress import TimeElapsedColumn as Elapsed
 from rich.progress import TimeRemainingColumn as Remaining
 
 from foresight.posttrain.reward_audit import Audit
-from foresight.views import _table
+from foresight.views import show_table
 
 _SHOWN = ("loss", "accuracy", "reward", "kl", "beta", "ended")
 
@@ -37,7 +37,7 @@ def show_tuned(console: Console, path: Path, result: Mapping[str, Any]) -> None:
     """A run's figures, one a row."""
     last = {key: value for key, value in result["last"].items() if isinstance(value, float)}
     rows = [[key, f"{value:.4g}"] for key, value in last.items()]
-    _table(console, f"{path.name}: step {result['steps']}", ["figure", "last step"], rows)
+    show_table(console, f"{path.name}: step {result['steps']}", ["figure", "last step"], rows)
     if report := result.get("report"):
         accuracy = report["accuracy"]
         console.print(
@@ -54,4 +54,4 @@ def show_audit(console: Console, audit: Audit) -> None:
         [one.prompt_set, one.label, "" if one.mean is None else f"{one.mean:.2f}", str(one.n)]
         for one in audit.means
     ]
-    _table(console, "Composed reward by class, best first", ["set", "class", "mean", "n"], rows)
+    show_table(console, "Composed reward by class, best first", ["set", "class", "mean", "n"], rows)

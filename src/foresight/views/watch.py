@@ -11,11 +11,9 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from foresight.errors import UserError
 from foresight.forecast.training_log import TrainingLog
-from foresight.forecast.watch import Look, Watch
-from foresight.runs import write_atomic
-from foresight.views import _table
+from foresight.forecast.watch import Alarm, Look, Watch
+from foresight.views import say, show_rows
 
 _POLL_SECONDS = 1.0
 
@@ -50,7 +48,7 @@ def _live(look: Look) -> Group:
         f"step {look.step:,} of {look.total:,}", total=100, completed=round(100 * look.fraction)
     )
     lines = [Text(line) for line in _numbers(look)]
-    return Group(bar, *lines, *(Text(_said(look, i), "bold red") for i in range(len(look.alarms))))
+    return Group(bar, *lines, *(Text(_said(alarm), "bold red") for alarm in look.alarms))
 
 
 def _numbers(look: Look) -> list[str]:
@@ -70,11 +68,10 @@ def _numbers(look: Look) -> list[str]:
     return lines
 
 
-def _said(look: Look, number: int) -> str:
-    alarm = look.alarms[number]
-    size = (
-        "" if alarm.sigma is None else f", {alarm.sigma:+.1f} sigma (limit {alarm.threshold:.1f})"
-    )
+def _said(alarm: Alarm) -> str:
+    size = ""
+    if alarm.sigma is not None:
+        size = f", {alarm.sigma:+.1f} sigma (limit {alarm.threshold:.1f})"
     return f"{alarm.kind} at step {alarm.step:,} ({100 * alarm.fraction:.0f} %){size}: {alarm.text}"
 
 
@@ -84,18 +81,16 @@ def show_look(console: Console, look: Look) -> None:
     for tenth in range(1, 11):
         point = next(p for p in look.curve if (p["fraction"] or 0) >= tenth / 10 - 1e-9)
         if point["loss"] is not None:
-            rows.append(
-                [
-                    f"{point['fraction']:.0%}",
-                    *(f"{point[key]:.4f}" for key in ("loss", "expected", "low", "high")),
-                ]
-            )
-    columns = ["of the run", "loss", "expected", "95 % low", "high"]
-    _table(console, f"{look.state}, step {look.step:,} of {look.total:,}", columns, rows)
-    for line in _numbers(look):
-        console.print(line, highlight=False)
-    for number in range(len(look.alarms)):
-        console.print(f"[bold red]alarm[/bold red] {_said(look, number)}", highlight=False)
+            names = {"loss": "loss", "expected": "expected", "low": "95 % low", "high": "high"}
+            cells = {name: f"{point[key]:.4f}" for key, name in names.items()}
+            rows.append({"of the run": f"{point['fraction']:.0%}", **cells})
+    title = f"{look.state}, step {look.step:,} of {look.total:,}"
+    show_rows(console, title, rows)
+    if not rows:
+        say(console, title)
+    say(console, *_numbers(look))
+    for alarm in look.alarms:
+        console.print(f"[bold red]alarm[/bold red] {_said(alarm)}", highlight=False)
     if look.skipped_lines:
         console.print(f"[dim]{look.skipped_lines} lines of the log were no records[/dim]")
     if not look.alarms:
@@ -109,8 +104,6 @@ def draw(look: Look, path: Path) -> None:
     """The curve so far in its band. Raises UserError unless `path` ends in .svg or .png."""
     from foresight.report import canvas
 
-    if path.suffix not in (".svg", ".png"):
-        raise UserError(f"{path}: unknown kind {path.suffix!r}; expected .svg or .png")
     figure, (axes,) = canvas.new(3.4)
     x, expected, low, high, loss = (
         np.array([point[key] for point in look.curve], dtype=np.float64)
@@ -130,6 +123,4 @@ def draw(look: Look, path: Path) -> None:
                      label=f"alarm: {alarm.kind}")  # fmt: skip
     canvas.label(axes, "fraction of the run", "training loss")
     canvas.legend(axes, "upper right")
-    figure.draw_without_rendering()
-    svg, png = canvas.files(figure, "watch")
-    write_atomic(path, svg if path.suffix == ".svg" else png)
+    canvas.write(figure, path, "watch")
