@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
 	bench-generation bench-evals bench-suites bench-choice bench-viewer bench-sandbox bench-api \
-	bench-contamination bench-calibration .venv-evals-peers learn-priors clean
+	bench-contamination bench-calibration bench-posttraining .venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -125,6 +125,14 @@ bench-contamination: .venv/.dev
 # The trained refusal grader against XSTest's human labels (reads ../shared/data/posttraining).
 bench-refusals: .venv/.dev
 	$(BIN)/python bench/refusal_grader.py
+
+# PPO, GRPO, RLOO and DPO beside the closed form of what they optimise; then Ledger world: a base
+# model, SFT, a reward model, rules, PPO (an hour together).
+bench-posttraining: .venv/.dev
+	$(BIN)/python bench/ppo_closed_form.py
+	$(BIN)/foresight corpus runs/ledger --recipe ledger
+	$(BIN)/foresight train runs/ledger
+	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 2 3 4 --arms rules
 
 clean:
 	rm -rf .venv .venv-evals-peers runs
