@@ -169,7 +169,7 @@ def one_seed(base: Path, seed: int, options: argparse.Namespace) -> dict[str, An
     found["arms"]["sft"]["calibration"] = calibration(sft, tokenizer)
     calls.said(f"SFT measured {json.dumps(found['arms']['sft'])}")
 
-    drawn = roll_out(sft, tokenizer, chats.prompts(seed + 500, 3000, True, pictured=pictured), 2,
+    drawn = roll_out(sft, tokenizer, chats.prompts(seed + 500, 8000, True, pictured=pictured), 2,
                      MAX_TOKENS, seed + 5)  # fmt: skip
     pairs = encode_pairs(chats.preferences(seed, drawn), tokenizer, patch, context)
     groups = sorted({one.group for one in pairs})
@@ -177,7 +177,9 @@ def one_seed(base: Path, seed: int, options: argparse.Namespace) -> dict[str, An
     model = ScalarModel(sft.spec, seed)
     model.start_from({name: sft.weight(name) for name in sft.rules})
     training = RewardTraining(
-        model, [one for one in pairs if one.group not in held], RewardSettings(seed=seed, epochs=2)
+        model,
+        [one for one in pairs if one.group not in held],
+        RewardSettings(seed=seed, epochs=2, lr=1e-3),
     )
     while training.step < training.steps:
         training.update()
@@ -248,8 +250,8 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["rm only", "rules"])
     parser.add_argument("--updates", type=int, default=150)
     parser.add_argument("--beta", type=float, default=0.05)
-    parser.add_argument("--lr", type=float, default=3e-4)
-    parser.add_argument("--scale", type=float, default=0.6)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--pictured", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
