@@ -65,8 +65,10 @@ def test_the_page_on_evaluation(spine: Path, tmp_path: Path) -> None:
 def test_the_page_on_post_training() -> None:
     page = (DOCS / "posttraining.md").read_text()
     exec(blocks("python", page)[0], {})
-    for command in blocks("bash", page)[0].splitlines():
+    commands = [one for block in blocks("bash", page) for one in block.splitlines()]
+    for command in filter(None, commands):
         words = command.partition("#")[0].split()[1:]
-        verb = words[1] if words[1] in ("replay", "export", "attack") else "ask"
-        text = foresight("redteam", verb, "--help").stdout
+        named = words[1] in ("replay", "export", "attack", "check")
+        verbs = words[: 1 + named] if words[0] != "redteam" or named else ["redteam", "ask"]
+        text = foresight(*verbs, "--help").stdout
         assert all(word in text for word in words if word.startswith("--")), command
