@@ -28,11 +28,12 @@ from foresight.posttrain import ledger as chats
 from foresight.posttrain.chat import render_prompt
 from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.graders import TrainedGrader
-from foresight.posttrain.pairs import encode_pairs
+from foresight.posttrain.pairs import divide, encode_pairs
 from foresight.posttrain.ppo import PPO, PPOSettings
 from foresight.posttrain.reward_audit import CollapseAlarm, audit_rewards
 from foresight.posttrain.reward_model import (
     LearnedReward,
+    RewardReport,
     RewardSettings,
     RewardTraining,
     normalise,
@@ -48,12 +49,6 @@ from foresight.posttrain.sft import SFT, SFTSettings, encode_demonstrations
 from foresight.worlds.ledger import PALETTE, PHRASES, things
 
 MAX_TOKENS = 24
-
-
-def copy_of(model: Decoder) -> Decoder:
-    other = Decoder(model.spec)
-    other.load_state_dict(model.state_dict())
-    return other
 
 
 class Calls:
@@ -129,7 +124,7 @@ def tuned(
     sft: Decoder, tokenizer: Tokenizer, critic: ScalarModel, reward: Any, settings: PPOSettings,
     pictured: bool, colours: float, folder: Path | None,
 ) -> tuple[Decoder, list[dict[str, Any]]]:  # fmt: skip
-    policy = copy_of(sft)
+    policy = sft.copy()
     own = ScalarModel(sft.spec)
     own.start_from(critic.weights)
 
@@ -152,86 +147,79 @@ def tuned(
     return policy, rows
 
 
-def one_seed(base: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    calls, pictured = Calls(), options.pictured
-    start, tokenizer, _ = load_model(base)
-    patch, context = start.spec.shape.patch, start.spec.shape.context
-    sft = copy_of(start)
-    encoded = encode_demonstrations(
-        list(chats.demonstrations(seed, 12_000, pictured)), tokenizer, patch, context
-    )
+def fine_tuned(
+    start: Decoder, tokenizer: Tokenizer, seed: int, pictured: bool, calls: Calls
+) -> Decoder:
+    sft, shape = start.copy(), start.spec.shape
+    demonstrations = list(chats.demonstrations(seed, 12_000, pictured))
+    encoded = encode_demonstrations(demonstrations, tokenizer, shape.patch, shape.context)
     stage = SFT(sft, encoded, SFTSettings(seed=seed, lr=1.5e-3))
     while stage.step < stage.steps:
         row = stage.update()
     calls.said(f"SFT, loss {row['loss']:.3f}")
-    found: dict[str, Any] = {"seed": seed, "pictured": pictured, "arms": {}}
-    found["arms"]["sft"], before = table_of(sft, tokenizer, None, pictured)
-    found["arms"]["sft"]["calibration"] = calibration(sft, tokenizer)
-    calls.said(f"SFT measured {json.dumps(found['arms']['sft'])}")
+    return sft
 
-    drawn = roll_out(sft, tokenizer, chats.prompts(seed + 500, 8000, True, pictured=pictured), 2,
-                     MAX_TOKENS, seed + 5)  # fmt: skip
-    pairs = encode_pairs(chats.preferences(seed, drawn), tokenizer, patch, context)
-    groups = sorted({one.group for one in pairs})
-    held = set(groups[: len(groups) // 5])
+
+def reward_model_of(
+    sft: Decoder, tokenizer: Tokenizer, drawn: list[Rollout], seed: int, calls: Calls
+) -> tuple[ScalarModel, RewardReport]:
+    shape = sft.spec.shape
+    preferred = chats.preferences(seed, drawn)
+    learned, kept = divide(encode_pairs(preferred, tokenizer, shape.patch, shape.context), 0.2)
     model = ScalarModel(sft.spec, seed)
-    model.start_from({name: sft.weight(name) for name in sft.rules})
-    training = RewardTraining(
-        model,
-        [one for one in pairs if one.group not in held],
-        RewardSettings(seed=seed, epochs=2, lr=1e-3),
-    )
+    model.start_from(sft.named_weights)
+    training = RewardTraining(model, learned, RewardSettings(seed=seed, epochs=2, lr=1e-3))
     while training.step < training.steps:
         training.update()
     normalise(model, [one.encoded for one in drawn[:2000]])
-    report = report_on(model, [one for one in pairs if one.group in held])
-    found["reward_model"] = asdict(report)
-    calls.said(f"reward model on {len(pairs)} pairs: accuracy {report.accuracy.mean:.3f}, "
+    report = report_on(model, kept)
+    calls.said(f"reward model on {len(preferred)} pairs: accuracy {report.accuracy.mean:.3f}, "
                f"ceiling {report.ceiling:.3f}, error {report.calibration_error:.3f}")  # fmt: skip
+    return model, report
 
-    rubric = read_rubric("refusal")
-    samples = answered_of(drawn)
+
+def rules_of(
+    model: ScalarModel, drawn: list[Rollout], seed: int, scale: float, calls: Calls
+) -> tuple[RuledReward, dict[str, Any]]:
+    """Rules by a grader that was trained on 2,000 labelled answers; what the audit says."""
+    rubric, samples = read_rubric("refusal"), answered_of(drawn)
     labels = [chats.class_of(one.prompt.meta["query"], one.text) or "unreadable" for one in drawn]
     grader = TrainedGrader.fit(rubric, samples[:2000], labels[:2000])
     classes = grader.grade(samples)
-    right = np.mean(
-        [
-            rubric.columns[at] == label
-            for at, label in zip(classes[2000:].argmax(1), labels[2000:], strict=True)
-        ]
-    )
-    found["grader_accuracy"] = float(right)
-    rated = Rated.of(rubric, samples, score(model, [one.encoded for one in drawn]), classes, labels)
-    by_hand = RuleWeights.by_hand(rubric)
-    audit = audit_rewards(rated, by_hand.total(rated), rubric)
+    likeliest = [rubric.columns[at] for at in classes.argmax(1)]
+    right = np.mean([a == b for a, b in zip(likeliest[2000:], labels[2000:], strict=True)])
+    rewards = score(model, [one.encoded for one in drawn])
+    rated = Rated.of(rubric, samples, rewards, classes, labels)
     weights, _ = fit_rule_weights(rated, rubric, seed=seed)
-    fitted = audit_rewards(rated, weights.total(rated), rubric)
-    found["audit"] = {
-        "by_hand": [str(one) for one in audit.wrong],
-        "fitted": [str(one) for one in fitted.wrong],
+    wrong = {
+        name: [str(one) for one in audit_rewards(rated, how.total(rated), rubric).wrong]
+        for name, how in (("by_hand", RuleWeights.by_hand(rubric)), ("fitted", weights))
     }
-    calls.said(f"grader right {right:.3f}; by hand {len(audit.wrong)} classes in the wrong order, "
-               f"fitted {len(fitted.wrong)}; {weights.sets}")  # fmt: skip
+    calls.said(f"grader right {right:.3f}; by hand {len(wrong['by_hand'])} classes in the wrong "
+               f"order, fitted {len(wrong['fitted'])}; {weights.sets}")  # fmt: skip
+    alarm = CollapseAlarm(rubric)
+    reward = RuledReward(LearnedReward(model), grader, rubric, weights, alarm=alarm, scale=scale)
+    return reward, {"grader_accuracy": float(right), "audit": wrong}
 
+
+def one_seed(base: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    calls, pictured = Calls(), options.pictured
+    start, tokenizer, _ = load_model(base)
+    sft = fine_tuned(start, tokenizer, seed, pictured, calls)
+    table, before = table_of(sft, tokenizer, None, pictured)
+    table["calibration"] = calibration(sft, tokenizer)
+    found: dict[str, Any] = {"seed": seed, "pictured": pictured, "arms": {"sft": table}}
+    calls.said(f"SFT measured {json.dumps(table)}")
+    asked = chats.prompts(seed + 500, 8000, True, pictured=pictured)
+    drawn = roll_out(sft, tokenizer, asked, 2, MAX_TOKENS, seed + 5)
+    model, report = reward_model_of(sft, tokenizer, drawn, seed, calls)
+    rules, told = rules_of(model, drawn, seed, options.scale, calls)
+    found |= {"reward_model": asdict(report), **told}
+    arms: dict[str, Any] = {"rm only": LearnedReward(model), "rules": rules}
     settings = PPOSettings(
-        updates=options.updates,
-        prompts=48,
-        samples=2,
-        max_tokens=MAX_TOKENS,
-        beta=options.beta,
-        lr=options.lr,
-        critic_lr=1e-3,
-        seed=seed,
-    )
-    arms: dict[str, Any] = {"rm only": LearnedReward(model)}
-    arms["rules"] = RuledReward(
-        LearnedReward(model),
-        grader,
-        rubric,
-        weights,
-        alarm=CollapseAlarm(rubric),
-        scale=options.scale,
-    )
+        updates=options.updates, prompts=48, samples=2, max_tokens=MAX_TOKENS, beta=options.beta,
+        lr=options.lr, critic_lr=1e-3, seed=seed,
+    )  # fmt: skip
     for name in options.arms:
         folder = options.out.with_suffix("") / f"{seed}-{name}" if options.out else None
         policy, rows = tuned(sft, tokenizer, model, arms[name], settings, pictured, 0.0, folder)

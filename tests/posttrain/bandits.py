@@ -23,17 +23,19 @@ from foresight.posttrain.sequences import answered, padded
 from foresight.posttrain.tuner import Tuner
 from foresight.recipe import Recipe
 
-QUESTIONS, LETTERS = 6, "ABCD"
+LETTERS = "ABCD"
 
 
 @dataclass(frozen=True)
 class Bandit:
-    """rewards (questions, letters), between 0 and 1; `reference` answers in known shares."""
+    """truth, rewards (questions, letters): how often an answer is right, what it earns; `reference`
+    answers in the shares of the truth, nearly."""
 
     tokenizer: Tokenizer
     prompts: list[ChatPrompt]
     encoded: list[Encoded]
     letters: list[int]
+    truth: np.ndarray
     rewards: np.ndarray
     reference: Decoder
 
@@ -47,22 +49,24 @@ class Bandit:
         chosen[:, list(FORBIDDEN)] = -torch.inf
         return torch.softmax(chosen.double(), dim=-1).numpy()
 
-    @property
-    def table(self) -> np.ndarray:
-        """Rewards of the whole vocabulary; other tokens get none."""
-        full = np.zeros((QUESTIONS, self.tokenizer.size))
-        full[:, self.letters] = self.rewards
+    def whole(self, values: np.ndarray) -> np.ndarray:
+        """Values (questions, letters) over the whole vocabulary; other tokens have none."""
+        full = np.zeros((len(self.prompts), self.tokenizer.size))
+        full[:, self.letters] = values
         return full
 
+    @property
+    def table(self) -> np.ndarray:
+        return self.whole(self.rewards)
+
     def prompts_of(self, update: int, count: int) -> Sequence[ChatPrompt]:
-        chosen = np.random.default_rng([7, update]).integers(QUESTIONS, size=count)
+        chosen = np.random.default_rng([7, update]).integers(len(self.prompts), size=count)
         return [self.prompts[at] for at in chosen]
 
     def ppo(self, settings: PPOSettings, reward: Any = None, **more: Any) -> PPO:
-        policy = Decoder(self.reference.spec)
-        policy.load_state_dict(self.reference.state_dict())
+        policy = self.reference.copy()
         critic = ScalarModel(policy.spec)
-        critic.start_from({name: policy.weight(name) for name in policy.rules})
+        critic.start_from(policy.named_weights)
         return PPO(
             policy, self.reference, critic, self.tokenizer, self.prompts_of,
             reward or TableReward(self.table), settings, **more,
@@ -82,27 +86,37 @@ class TableReward:
         return [{"one": 0.5 * value, "other": 0.5 * value} for value in values]
 
 
-def make_bandit() -> Bandit:
+def small_bandit() -> Bandit:
+    """Six questions, 250 steps."""
     random = np.random.default_rng(3)
+    truth = random.dirichlet(np.full(len(LETTERS), 3.0), 6)
+    return make_bandit(range(6), truth, random.uniform(0, 1, truth.shape), seed=0, steps=250)
+
+
+def make_bandit(
+    numbers: Sequence[int], truth: np.ndarray, rewards: np.ndarray, seed: int, steps: int
+) -> Bandit:
+    """Questions of these numbers below 100, and a reference trained to the truth."""
     tokenizer = Tokenizer.train([f"user assistant q{n} A B C D\n" for n in range(100)] * 4, 320)
-    prompts = [ChatPrompt(f"q{n}", user(f"q{n}"), meta={"at": n}) for n in range(QUESTIONS)]
+    names = [f"q{n}" for n in numbers]
+    prompts = [ChatPrompt(name, user(name), meta={"at": at}) for at, name in enumerate(names)]
     encoded = [
         encode_parts((Mark(BOS), *render_prompt(one.messages)), tokenizer, 8) for one in prompts
     ]
     letters = [tokenizer.encode(one)[0] for one in LETTERS]
-    shares = random.dirichlet(np.full(len(LETTERS), 3.0), QUESTIONS)
     recipe = Recipe.named("ledger")
     corpus = recipe.corpus.model_copy(update={"vocab_size": 320})
-    spec = recipe.model_copy(update={"corpus": corpus}).at(1e10, 0, width=16)
+    spec = recipe.model_copy(update={"corpus": corpus}).at(1e10, seed, width=16)
     model = Decoder(spec)
-    tuner = Tuner({name: model.weight(name) for name in model.rules}, 3e-3, 250)
-    rows = [answered(one, [letter]) for one in encoded for letter in letters]
-    batch = padded(rows, spec.shape.context)
-    for step in range(250):
+    tuner = Tuner(model.named_weights, 3e-3, steps)
+    batch = padded(
+        [answered(one, [letter]) for one in encoded for letter in letters], spec.shape.context
+    )
+    shares = torch.tensor(truth).float().view(-1, 1)
+    for step in range(steps):
         inputs = model.inputs(batch)
-        weights = inputs.weights.view(len(rows), -1) * torch.tensor(shares).float().view(-1, 1)
+        weights = inputs.weights.view(len(shares), -1) * shares
         loss, _ = model(replace(inputs, weights=weights.flatten()))
-        torch.autograd.backward(loss / QUESTIONS)
+        torch.autograd.backward(loss / len(prompts))
         tuner.step(step)
-    rewards = random.uniform(0, 1, (QUESTIONS, len(LETTERS)))
-    return Bandit(tokenizer, prompts, encoded, letters, rewards, model)
+    return Bandit(tokenizer, prompts, encoded, letters, truth, rewards, model)

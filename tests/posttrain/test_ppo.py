@@ -21,7 +21,7 @@ from foresight.posttrain.ppo import PPO, PPOSettings
 from foresight.posttrain.sequences import padded, target_logprobs
 from foresight.runs import Run
 from foresight.training.checkpoint import Checkpoint
-from tests.posttrain.bandits import Bandit, make_bandit
+from tests.posttrain.bandits import Bandit, small_bandit
 
 SETTINGS = PPOSettings(
     updates=30, prompts=48, samples=4, max_tokens=1, beta=0.1, missing_end=None, lr=2e-3,
@@ -31,7 +31,7 @@ SETTINGS = PPOSettings(
 
 @pytest.fixture(scope="module")
 def bandit() -> Bandit:
-    return make_bandit()
+    return small_bandit()
 
 
 def trained(stage: PPO) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from foresight.posttrain.conversations import ChatPrompt, Pair, write_jsonl
 from foresight.posttrain.graders import TrainedGrader
 from foresight.posttrain.rubric import Answered, read_rubric
 from foresight.recipe import Recipe
-from foresight.runs import Run, write_json
+from foresight.runs import Run, sha256_file, write_json
 from foresight.training.checkpoint import Checkpoint
 from foresight.worlds import ledger
 from tests.command import typed
@@ -32,8 +32,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = Recipe.named("ledger").at(1e10, 0, width=16)
     run, model = Run(directory / "targets" / "base"), Decoder(spec)
     write_json(run.manifest_path, {"spec": spec.model_dump()})
-    weights = {name: model.weight(name) for name in model.rules}
-    Checkpoint.write(run.checkpoints, 1, weights, {})
+    Checkpoint.write(run.checkpoints, 1, model.named_weights, {})
     return run.path
 
 
@@ -96,6 +95,10 @@ def test_reward_then_ppo_with_rules(tuned: Path, files: dict[str, Path]) -> None
     assert report["accuracy"]["mean"] > 0.95, "steps and refusals are easy to tell apart"
     assert report["ceiling"] == pytest.approx(0.8808, abs=1e-3)
     reward = tuned.parent / "reward"
+    kept = Checkpoint.latest(reward / "checkpoints")
+    assert kept is not None
+    assert result["checkpoint_sha256"] == sha256_file(kept.path / "weights.safetensors")
+    assert float(kept.load("weights")["scalar_gain"]) != 1.0, "it is kept normalised"
     words = ("ppo", tuned, files["prompts"], "--reward", reward, "--updates", 3)
     plain = ran(*words, "--out", tuned.parent / "plain")
     assert plain["reward"] == "reward model" and plain["last"]["reward/helpful"] is not None

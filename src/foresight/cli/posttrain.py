@@ -10,9 +10,15 @@ import typer
 from foresight.cli.common import AsJson, app, console, emit, errors
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from foresight.data.tokenizer import Tokenizer
+    from foresight.model.decoder import Decoder
     from foresight.posttrain.conversations import ChatPrompt
     from foresight.posttrain.ppo import PPOSettings
     from foresight.posttrain.rollout import Reward
+    from foresight.posttrain.tuning import Begin, Finish
+    from foresight.training.loop import Stepper
 
 Base = Annotated[Path, typer.Argument(help="Run directory to start from.")]
 Out = Annotated[
@@ -40,27 +46,20 @@ def sft(
     """Fine-tune on demonstrations: the loss of what the assistant says, nothing else."""
     from foresight.posttrain.conversations import read_demonstrations
     from foresight.posttrain.sft import SFT, SFTSettings, encode_demonstrations
-    from foresight.posttrain.tuning import place, read_settings, tune
+    from foresight.posttrain.tuning import read_settings
     from foresight.runs import sha256_file
-    from foresight.views.tuning import show_tuned, tuning
 
     chosen = read_settings(SFTSettings, settings, epochs=epochs, lr=lr, seed=seed)
     read = read_demonstrations(demonstrations)
-    run = place(base, out, "sft")
-    with tuning(errors, "sft") as watch:
-        steps = 0
 
-        def begin(model: Any, tokenizer: Any) -> Any:
-            nonlocal steps
-            shape = model.spec.shape
-            encoded = encode_demonstrations(read, tokenizer, shape.patch, shape.context)
-            stage = SFT(model, encoded, chosen)
-            steps = stage.steps
-            return stage, lambda: {"demonstrations": len(read)}
+    def begin(model: Decoder, tokenizer: Tokenizer) -> tuple[Stepper, Finish]:
+        shape = model.spec.shape
+        encoded = encode_demonstrations(read, tokenizer, shape.patch, shape.context)
+        stage = SFT(model, encoded, chosen)
+        return stage, lambda: {"demonstrations": len(read)}
 
-        inputs = {"demonstrations": sha256_file(demonstrations)}
-        result = tune(run, base, chosen, inputs, begin, lambda row: watch(steps, row))
-    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+    inputs = {"demonstrations": sha256_file(demonstrations)}
+    _carry_out("sft", base, out, chosen, inputs, begin, as_json)
 
 
 @app.command()
@@ -85,36 +84,28 @@ def reward(
         report_on,
     )
     from foresight.posttrain.scalar_model import ScalarModel
-    from foresight.posttrain.tuning import place, read_settings, tune
+    from foresight.posttrain.tuning import read_settings
     from foresight.runs import sha256_file
-    from foresight.views.tuning import show_tuned, tuning
 
     chosen = read_settings(RewardSettings, settings, epochs=epochs, lr=lr, seed=seed)
     read = read_pairs(pairs)
-    run = place(base, out, "reward")
-    with tuning(errors, "reward") as watch:
-        steps = 0
 
-        def begin(model: Any, tokenizer: Any) -> Any:
-            nonlocal steps
-            shape = model.spec.shape
-            encoded = encode_pairs(read, tokenizer, shape.patch, shape.context)
-            learned, kept = divide(encoded, held_out)
-            scalar = ScalarModel(model.spec, chosen.seed)
-            scalar.start_from({name: model.weight(name) for name in model.rules})
-            stage = RewardTraining(scalar, learned, chosen)
-            steps = stage.steps
+    def begin(model: Decoder, tokenizer: Tokenizer) -> tuple[Stepper, Finish]:
+        shape = model.spec.shape
+        encoded = encode_pairs(read, tokenizer, shape.patch, shape.context)
+        learned, kept = divide(encoded, held_out)
+        scalar = ScalarModel(model.spec, chosen.seed)
+        scalar.start_from(model.named_weights)
+        stage = RewardTraining(scalar, learned, chosen)
 
-            def finish() -> dict[str, Any]:
-                normalise(scalar, [side for one in learned for side in (one.chosen, one.rejected)])
-                stage.save(run)
-                return {"pairs": len(read), "report": report_on(scalar, kept)}
+        def finish() -> dict[str, Any]:
+            normalise(scalar, [side for one in learned for side in (one.chosen, one.rejected)])
+            return {"pairs": len(read), "report": report_on(scalar, kept)}
 
-            return stage, finish
+        return stage, finish
 
-        inputs = {"pairs": sha256_file(pairs), "held_out": str(held_out)}
-        result = tune(run, base, chosen, inputs, begin, lambda row: watch(steps, row))
-    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+    inputs = {"pairs": sha256_file(pairs), "held_out": str(held_out)}
+    _carry_out("reward", base, out, chosen, inputs, begin, as_json)
 
 
 @app.command()
@@ -130,31 +121,23 @@ def dpo(
     as_json: AsJson = False,
 ) -> None:
     """Tune on pairs directly, without a reward model: the baseline."""
-    from foresight.inference.checkpoints import load_model
     from foresight.posttrain.conversations import read_pairs
     from foresight.posttrain.dpo import DPO, DPOSettings
     from foresight.posttrain.pairs import encode_pairs
-    from foresight.posttrain.tuning import place, read_settings, tune
+    from foresight.posttrain.tuning import read_settings
     from foresight.runs import sha256_file
-    from foresight.views.tuning import show_tuned, tuning
 
     chosen = read_settings(DPOSettings, settings, beta=beta, epochs=epochs, lr=lr, seed=seed)
     read = read_pairs(pairs)
-    run = place(base, out, "dpo")
-    with tuning(errors, "dpo") as watch:
-        steps = 0
 
-        def begin(model: Any, tokenizer: Any) -> Any:
-            nonlocal steps
-            shape = model.spec.shape
-            encoded = encode_pairs(read, tokenizer, shape.patch, shape.context)
-            stage = DPO(model, load_model(base)[0], encoded, chosen)
-            steps = stage.steps
-            return stage, lambda: {"pairs": len(read)}
+    def begin(model: Decoder, tokenizer: Tokenizer) -> tuple[Stepper, Finish]:
+        shape = model.spec.shape
+        encoded = encode_pairs(read, tokenizer, shape.patch, shape.context)
+        stage = DPO(model, model.copy(), encoded, chosen)
+        return stage, lambda: {"pairs": len(read)}
 
-        inputs = {"pairs": sha256_file(pairs)}
-        result = tune(run, base, chosen, inputs, begin, lambda row: watch(steps, row))
-    emit(result, as_json, lambda: show_tuned(console, run.path, result))
+    inputs = {"pairs": sha256_file(pairs)}
+    _carry_out("dpo", base, out, chosen, inputs, begin, as_json)
 
 
 @app.command()
@@ -182,52 +165,66 @@ def ppo(
     earn more than a better one, nothing is trained. Every answer is in DIR/rollouts, with its
     reward in parts.
     """
-    from foresight.inference.checkpoints import load_model
     from foresight.posttrain.conversations import read_prompts
     from foresight.posttrain.ppo import PPO, PPOSettings, cycled
     from foresight.posttrain.scalar_model import ScalarModel
-    from foresight.posttrain.tuning import load_reward_model, place, read_settings, tune
+    from foresight.posttrain.tuning import load_reward_model, place, read_settings
     from foresight.runs import Run, sha256_file
-    from foresight.views.tuning import show_tuned, tuning
 
     chosen = read_settings(PPOSettings, settings, updates=updates, beta=beta, lr=lr, seed=seed)
     read = read_prompts(prompts)
-    run, learned = place(base, out, "ppo"), load_reward_model(reward)
-    composed = _composed(base, read, learned, rubric, grader, chosen, as_json)
-    with tuning(errors, "ppo") as watch:
+    learned = load_reward_model(reward)
+    composed, rules = _composed(base, read, learned, rubric, grader, chosen, as_json)
 
-        def begin(model: Any, tokenizer: Any) -> Any:
-            critic = ScalarModel(model.spec)
-            critic.start_from(learned.weights)
-            stage = PPO(
-                model, load_model(base)[0], critic, tokenizer, cycled(read, chosen.seed),
-                composed, chosen, run.path / "rollouts",
-            )  # fmt: skip
-            return stage, lambda: {"prompts": len(read), "reward": composed.name}
-
-        inputs = {
-            "prompts": sha256_file(prompts),
-            "reward": Run(reward).result()["checkpoint_sha256"],
-            "rules": f"{rubric} {grader}",
+    def begin(model: Decoder, tokenizer: Tokenizer) -> tuple[Stepper, Finish]:
+        critic = ScalarModel(model.spec)
+        critic.start_from(learned.weights)
+        stage = PPO(
+            model, model.copy(), critic, tokenizer, cycled(read, chosen.seed),
+            composed, chosen, place(base, out, "ppo").path / "rollouts",
+        )  # fmt: skip
+        return stage, lambda: {
+            "prompts": len(read),
+            "reward": composed.name,
+            "collapses": [vars(one) for one in getattr(composed, "collapses", [])],
         }
-        result = tune(run, base, chosen, inputs, begin, lambda row: watch(chosen.updates, row))
+
+    inputs = {
+        "prompts": sha256_file(prompts),
+        "reward": Run(reward).result()["checkpoint_sha256"],
+        "rules": rules,
+    }
+    _carry_out("ppo", base, out, chosen, inputs, begin, as_json)
+
+
+def _carry_out(
+    verb: str, base: Path, out: Path | None, settings: BaseModel, inputs: dict[str, str],
+    begin: Begin, as_json: bool,
+) -> None:  # fmt: skip
+    from foresight.posttrain.tuning import place, tune
+    from foresight.views.tuning import show_tuned, tuning
+
+    run = place(base, out, verb)
+    with tuning(errors, verb) as watch:
+        result = tune(run, base, settings, inputs, begin, watch)
     emit(result, as_json, lambda: show_tuned(console, run.path, result))
 
 
 def _composed(
     base: Path, prompts: list[ChatPrompt], learned: Any, rubric: str | None, grader: str | None,
     settings: PPOSettings, as_json: bool,
-) -> Reward:  # fmt: skip
-    """The reward, audited."""
+) -> tuple[Reward, str]:  # fmt: skip
+    """The reward, audited, and what its rules are known by."""
     from foresight.errors import UserError
     from foresight.inference.checkpoints import load_model
     from foresight.posttrain.composition import compose, open_grader
     from foresight.posttrain.reward_model import LearnedReward
     from foresight.posttrain.rubric import read_rubric
+    from foresight.runs import sha256_json
     from foresight.views.tuning import show_audit
 
     if rubric is None:
-        return LearnedReward(learned)
+        return LearnedReward(learned), "none"
     if grader is None:
         raise UserError("--rubric needs --grader: somebody has to say which class an answer is of")
     read = read_rubric(rubric if not Path(rubric).exists() else Path(rubric))
@@ -238,4 +235,4 @@ def _composed(
     )  # fmt: skip
     show_audit(errors if as_json else console, audit)
     audit.refuse()
-    return composed
+    return composed, sha256_json([read.model_dump(mode="json"), grader])

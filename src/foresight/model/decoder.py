@@ -82,6 +82,17 @@ class Decoder(nn.Module):
         weight: Tensor = self.weights[name.replace(".", "/")]
         return weight
 
+    @property
+    def named_weights(self) -> dict[str, Tensor]:
+        """Every weight by its name in `rules`."""
+        return {name: self.weight(name) for name in self.rules}
+
+    def copy(self) -> Decoder:
+        """Another one with the same weights."""
+        other = Decoder(self.spec).to(self.turns.device)
+        other.load_state_dict(self.state_dict())
+        return other
+
     def inputs(self, batch: Batch) -> Inputs:
         """Move a batch to the model's device and derive rotations and mask."""
         device = self.turns.device

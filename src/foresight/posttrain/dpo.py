@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,11 +11,9 @@ from torch import Tensor
 
 from foresight.model.decoder import Decoder
 from foresight.posttrain.objectives import dpo_loss
-from foresight.posttrain.pairs import EncodedPair, PairOrder
+from foresight.posttrain.pairs import EncodedPair, PairOrder, sides_of
 from foresight.posttrain.sequences import padded, target_logprobs
-from foresight.posttrain.tuner import Tuner
-from foresight.runs import Run
-from foresight.training.checkpoint import Checkpoint, restore
+from foresight.posttrain.stage import Stage
 
 
 class DPOSettings(BaseModel):
@@ -31,8 +28,8 @@ class DPOSettings(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class DPO:
-    """The state between two steps. `reference` is not changed."""
+class DPO(Stage):
+    """`reference` is not changed."""
 
     def __init__(
         self,
@@ -43,38 +40,18 @@ class DPO:
     ) -> None:
         self.policy, self.reference, self._pairs, self.settings = policy, reference, pairs, settings
         self._order = PairOrder(len(pairs), settings.batch, settings.epochs, settings.seed)
-        self.step, self.steps = 0, self._order.steps
-        self.weights: dict[str, Tensor] = {name: policy.weight(name) for name in policy.rules}
-        self._tuner = Tuner(self.weights, settings.lr, self.steps)
+        super().__init__(policy.named_weights, self._order.steps, settings.lr)
 
-    def update(self) -> dict[str, Any]:
-        started = time.perf_counter()
-        some = [self._pairs[at] for at in self._order.at(self.step)]
-        sides = [one.chosen for one in some] + [one.rejected for one in some]
+    def loss(self) -> tuple[Tensor, dict[str, Any]]:
+        sides, weights = sides_of([self._pairs[at] for at in self._order.at(self.step)])
         batch = padded(sides, self.policy.spec.shape.context)
         with torch.no_grad():
             reference = target_logprobs(self.reference, batch)[0].sum(dim=1)
         ratios = target_logprobs(self.policy, batch)[0].sum(dim=1) - reference
         chosen, rejected = ratios.chunk(2)
-        weights = torch.tensor([one.weight for one in some])
-        loss = dpo_loss(chosen, rejected, weights, self.settings.beta)
-        torch.autograd.backward(loss)
-        norm = self._tuner.step(self.step)
-        self.step += 1
-        return {
-            "step": self.step,
-            "loss": float(loss.detach()),
+        beta = self.settings.beta
+        return dpo_loss(chosen, rejected, weights, beta), {
             "accuracy": float((chosen > rejected).float().mean()),
-            "margin": float(self.settings.beta * (chosen - rejected).detach().mean()),
-            "grad_norm": norm,
+            "margin": float(beta * (chosen - rejected).detach().mean()),
             "positions": int(batch.inputs.size),
-            "seconds": time.perf_counter() - started,
         }
-
-    def save(self, run: Run) -> None:
-        Checkpoint.write(run.checkpoints, self.step, self.weights, self._tuner.state)
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        restore(self.weights, checkpoint.load("weights"), checkpoint.path)
-        restore(self._tuner.state, checkpoint.load("optimizer"), checkpoint.path)
-        self.step = checkpoint.step

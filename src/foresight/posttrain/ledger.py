@@ -14,7 +14,7 @@ from foresight.posttrain.chat import Message
 from foresight.posttrain.conversations import ChatPrompt, Demonstration, Pair
 from foresight.posttrain.rollout import Rollout
 from foresight.worlds import ledger
-from foresight.worlds.ledger import PHRASES, SETS, PromptSet, Query, Thing
+from foresight.worlds.ledger import PHRASES, SETS, PromptSet, Query
 from foresight.worlds.splits import generator, pick
 
 EVEN: dict[PromptSet, float] = dict.fromkeys(SETS, 0.25)
@@ -164,8 +164,3 @@ def win_rate(ours: Sequence[Rollout], theirs: Sequence[Rollout]) -> Estimate:
         mine, its = worth(query, one.text), worth(query, other.text)
         scores.append(0.5 if mine == its else float(mine > its))
     return mean_estimate(scores, [1.0] * len(scores), [one.prompt.id for one in ours])
-
-
-def right_colours(thing: Thing) -> dict[str, float]:
-    """{answer: how often it is right}."""
-    return dict(zip(ledger.PALETTE, thing.colours, strict=True))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from foresight.data.shards import Encoded, encode_parts
 from foresight.data.tokenizer import BOS, Tokenizer
@@ -45,6 +47,12 @@ def encode_pairs(
             raise UserError(f"pair {one.id}: does not fit the context of {context}; shorten it")
         found.append(EncodedPair(one.group, chosen, rejected, one.weight, one.gap))
     return found
+
+
+def sides_of(pairs: Sequence[EncodedPair]) -> tuple[list[Encoded], Tensor]:
+    """The better answers, then the worse ones (2 n), and the pairs' weights (n,)."""
+    sides = [one.chosen for one in pairs] + [one.rejected for one in pairs]
+    return sides, torch.tensor([one.weight for one in pairs])
 
 
 def divide(

@@ -107,11 +107,10 @@ class Buffer:
     advantages: Tensor
     returns: Tensor
 
-    def part(self, rows: Tensor) -> tuple[Batch, Buffer]:
+    def part(self, rows: Tensor) -> Buffer:
         """The answers in `rows`."""
-        some = self.batch.rows(rows.numpy())
         fields = (self.mask, self.old, self.reference, self.values, self.advantages, self.returns)
-        return some, Buffer(some, *(one[rows] for one in fields))
+        return Buffer(self.batch.rows(rows.numpy()), *(one[rows] for one in fields))
 
 
 PromptSource = Callable[[int, int], Sequence[ChatPrompt]]
@@ -164,7 +163,7 @@ class PPO:
         self._folder, self._corpus = rollouts, corpus
         self.step, self.steps = 0, settings.updates
         self.beta = torch.tensor([settings.beta])
-        self.weights = {name: policy.weight(name) for name in policy.rules}
+        self.weights = policy.named_weights
         inner = settings.updates * settings.epochs * settings.minibatches
         self._tuner = Tuner(self.weights, settings.lr, inner)
         self._critic_tuner = (
@@ -276,9 +275,9 @@ class PPO:
         self, buffer: Buffer, rows: Tensor, number: int
     ) -> tuple[float, dict[str, float]]:
         s = self.settings
-        batch, part = buffer.part(rows)
+        part = buffer.part(rows)
         tokens = part.mask.sum()
-        logprobs, _ = target_logprobs(self.policy, batch, s.temperature)
+        logprobs, _ = target_logprobs(self.policy, part.batch, s.temperature)
         found = ppo_loss(logprobs, part.old, part.advantages, part.mask, s.clip)
         loss = found.loss / tokens
         if s.pretraining and self._corpus:
@@ -289,7 +288,7 @@ class PPO:
         norm = self._tuner.step(number)
         error = torch.zeros(())
         if self.critic and self._critic_tuner:
-            values = self.critic.values(batch) * part.mask
+            values = self.critic.values(part.batch) * part.mask
             error = value_loss(values, part.values, part.returns, part.mask, s.value_clip)
             torch.autograd.backward(error / tokens)
             self._critic_tuner.step(number)

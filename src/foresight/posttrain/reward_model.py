@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,13 +17,11 @@ from foresight.data.tokenizer import PAD
 from foresight.errors import UserError
 from foresight.evals.statistics import Estimate, mean_estimate
 from foresight.posttrain.objectives import bradley_terry_loss
-from foresight.posttrain.pairs import EncodedPair, PairOrder
+from foresight.posttrain.pairs import EncodedPair, PairOrder, sides_of
 from foresight.posttrain.rollout import Rollout
 from foresight.posttrain.scalar_model import GAIN, ScalarModel
 from foresight.posttrain.sequences import padded
-from foresight.posttrain.tuner import Tuner
-from foresight.runs import Run
-from foresight.training.checkpoint import Checkpoint, restore
+from foresight.posttrain.stage import Stage
 
 Floats = NDArray[np.float64]
 _AT_ONCE = 256
@@ -65,44 +62,23 @@ def score(model: ScalarModel, sequences: Sequence[Encoded]) -> Floats:
     return np.concatenate([np.zeros(0), *parts])
 
 
-class RewardTraining:
-    """The state between two steps of learning from pairs."""
+class RewardTraining(Stage):
+    """Learning from pairs; shift and gain are kept and not trained."""
 
     def __init__(
         self, model: ScalarModel, pairs: Sequence[EncodedPair], settings: RewardSettings
     ) -> None:
         self.model, self._pairs, self.settings = model, pairs, settings
         self._order = PairOrder(len(pairs), settings.batch, settings.epochs, settings.seed)
-        self.step, self.steps = 0, self._order.steps
-        self.weights = model.weights
-        self._tuner = Tuner(model.trained, settings.lr, self.steps)
+        super().__init__(model.weights, self._order.steps, settings.lr, model.trained)
 
-    def update(self) -> dict[str, Any]:
-        started = time.perf_counter()
-        some = [self._pairs[at] for at in self._order.at(self.step)]
-        sides = [one.chosen for one in some] + [one.rejected for one in some]
+    def loss(self) -> tuple[Tensor, dict[str, Any]]:
+        sides, weights = sides_of([self._pairs[at] for at in self._order.at(self.step)])
         chosen, rejected = rewards_at_end(self.model, sides).chunk(2)
-        weights = torch.tensor([one.weight for one in some])
-        loss = bradley_terry_loss(chosen, rejected, weights)
-        torch.autograd.backward(loss)
-        norm = self._tuner.step(self.step)
-        self.step += 1
-        return {
-            "step": self.step,
-            "loss": float(loss.detach()),
+        return bradley_terry_loss(chosen, rejected, weights), {
             "accuracy": float((chosen > rejected).float().mean()),
-            "grad_norm": norm,
             "positions": sum(len(one.tokens) for one in sides),
-            "seconds": time.perf_counter() - started,
         }
-
-    def save(self, run: Run) -> None:
-        Checkpoint.write(run.checkpoints, self.step, self.weights, self._tuner.state)
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        restore(self.weights, checkpoint.load("weights"), checkpoint.path)
-        restore(self._tuner.state, checkpoint.load("optimizer"), checkpoint.path)
-        self.step = checkpoint.step
 
 
 def normalise(model: ScalarModel, sequences: Sequence[Encoded]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -19,9 +18,7 @@ from foresight.errors import UserError
 from foresight.model.decoder import Decoder, initial_weight
 from foresight.posttrain.chat import encode_chat
 from foresight.posttrain.conversations import Demonstration
-from foresight.posttrain.tuner import Tuner
-from foresight.runs import Run
-from foresight.training.checkpoint import Checkpoint, restore
+from foresight.posttrain.stage import Stage
 
 
 class SFTSettings(BaseModel):
@@ -96,42 +93,21 @@ class PackedRows:
         return self._loader.rows(start, min(rows, self._loader.count() - start))
 
 
-class SFT:
-    """The state between two steps."""
+class SFT(Stage):
+    """A step is `rows` rows of conversations; the loss is nats per supervised token."""
 
     def __init__(self, model: Decoder, encoded: Sequence[Encoded], settings: SFTSettings) -> None:
         introduce_marks(model)
         self.model, self.settings = model, settings
         self._rows = PackedRows(encoded, model.spec.shape.context, settings.seed)
         self._each = -(-self._rows.count // settings.rows)
-        self.step, self.steps = 0, settings.epochs * self._each
-        self.weights: dict[str, Tensor] = {name: model.weight(name) for name in model.rules}
-        self._tuner = Tuner(self.weights, settings.lr, self.steps)
+        super().__init__(model.named_weights, settings.epochs * self._each, settings.lr)
 
-    def update(self) -> dict[str, Any]:
-        """One step; the loss is nats per supervised token."""
-        started = time.perf_counter()
+    def loss(self) -> tuple[Tensor, dict[str, Any]]:
         epoch, part = divmod(self.step, self._each)
         rows = self.settings.rows
         batch = self._rows.at(epoch, part * rows, rows)
         nats, _ = self.model(self.model.inputs(batch))
-        loss = nats / float(batch.weights.sum())
-        torch.autograd.backward(loss)
-        norm = self._tuner.step(self.step)
-        self.step += 1
-        return {
-            "step": self.step,
-            "loss": float(loss.detach()),
-            "grad_norm": norm,
-            "positions": int(batch.inputs.size),
-            "supervised_tokens": int((batch.weights > 0).sum()),
-            "seconds": time.perf_counter() - started,
-        }
-
-    def save(self, run: Run) -> None:
-        Checkpoint.write(run.checkpoints, self.step, self.weights, self._tuner.state)
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        restore(self.weights, checkpoint.load("weights"), checkpoint.path)
-        restore(self._tuner.state, checkpoint.load("optimizer"), checkpoint.path)
-        self.step = checkpoint.step
+        supervised = int((batch.weights > 0).sum())
+        told = {"positions": int(batch.inputs.size), "supervised_tokens": supervised}
+        return nats / float(batch.weights.sum()), told

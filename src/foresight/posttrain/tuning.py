@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -18,14 +19,11 @@ from foresight.posttrain.scalar_model import ScalarModel
 from foresight.recipe import RunSpec
 from foresight.runs import Run, locked, sha256_file, sha256_json, write_json
 from foresight.training.checkpoint import Checkpoint, restore
-from foresight.training.loop import OnStep, Settings, Stepper, claim, manifest, take_steps
+from foresight.training.loop import Settings, Stepper, claim, manifest, take_steps
 
 M = TypeVar("M", bound=BaseModel)
 Finish = Callable[[], Mapping[str, Any]]
-
-
-class Stage(Stepper, Protocol):
-    """What is trained: its metrics say in `positions` how many were passed forward and back."""
+Begin = Callable[[Decoder, Tokenizer], tuple[Stepper, Finish]]
 
 
 def read_settings(kind: type[M], path: Path | None, **given: Any) -> M:
@@ -56,15 +54,16 @@ def tune(
     base: Path,
     settings: BaseModel,
     inputs: Mapping[str, str],
-    begin: Callable[[Decoder, Tokenizer], tuple[Stage, Finish]],
-    on_step: OnStep | None = None,
+    begin: Begin,
+    on_step: Callable[[int, dict[str, Any]], None] | None = None,
     loop: Settings | None = None,
 ) -> dict[str, Any]:
     """Carry a stage out, or go on with it; its result.
 
     `inputs`: hashes of what it learns from; with those of base and settings they say which run it
     is. `begin(model, tokenizer)` makes the stage from the base's weights, and what is said of it
-    once it is done. Raises UserError if the directory holds another run.
+    once it is done; its metrics have `positions`. `on_step(steps, metrics)` is told of each.
+    Raises UserError if the directory holds another run.
     """
     model, tokenizer, name = load_model(base)
     hashes = {"base": name, "settings": sha256_json(settings.model_dump(mode="json")), **inputs}
@@ -73,7 +72,11 @@ def tune(
         if run.finished:
             return run.result()
         stage, finish = begin(model, tokenizer)
-        take_steps(stage, run, loop or Settings(), on_step)
+        take_steps(
+            stage, run, loop or Settings(), partial(on_step, stage.steps) if on_step else None
+        )
+        # What is said at the end may change what is kept: a reward model is normalised.
+        said = finish()
         stage.save(run)
         rows = run.metrics()
         final = Checkpoint.latest(run.checkpoints)
@@ -86,7 +89,7 @@ def tune(
             "seconds": sum(row["seconds"] for row in rows),
             "last": {key: value for key, value in rows[-1].items() if key != "step"},
             "checkpoint_sha256": sha256_file(final.path / "weights.safetensors"),
-            **_plain(finish()),
+            **_plain(said),
         }
         write_json(run.result_path, result)
         return result

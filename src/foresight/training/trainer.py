@@ -7,8 +7,6 @@ import time
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from foresight.data.corpus import Corpus
 from foresight.data.loader import Batch
 from foresight.errors import UserError
@@ -38,7 +36,7 @@ class Trainer:
         self.model = Decoder(spec)
         self.step, self.steps = 0, spec.steps
         self._loader = loader
-        self.weights = {name: self.model.weight(name) for name in self.model.rules}
+        self.weights = self.model.named_weights
         self.optimizer = Optimizer(spec, self.model.rules, self.weights)
 
     def update(self) -> dict[str, Any]:
@@ -185,6 +183,6 @@ def model_of(run: Run) -> tuple[Decoder, RunSpec]:
     if checkpoint is None:
         raise UserError(f"{run.checkpoints}: no complete checkpoint; train the run first")
     model = Decoder(spec)
-    weights: dict[str, Tensor] = {name: model.weight(name).data for name in model.rules}
+    weights = {name: weight.data for name, weight in model.named_weights.items()}
     restore(weights, checkpoint.load("weights"), checkpoint.path)
     return model, spec
