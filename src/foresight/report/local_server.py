@@ -100,11 +100,44 @@ class LocalHandler(BaseHTTPRequestHandler, ABC):
 
 
 class TokenHandler(LocalHandler):
-    """Paths are /TOKEN/..., and an unknown token gets nothing at all. `people`: names by token."""
+    """A page at /TOKEN/ and what it asks for below; an unknown token gets nothing at all. `people`:
+    names by token; `page` and `policy`: its HTML and content security policy."""
 
-    def __init__(self, people: Mapping[str, str], *args: Any) -> None:
-        self.people = people
+    def __init__(self, people: Mapping[str, str], page: bytes, policy: str, *args: Any) -> None:
+        self.people, self.page, self.policy = people, page, policy
         super().__init__(*args)
+
+    @abstractmethod
+    def tell(self, person: str, path: str) -> dict[str, Any] | bytes | None:
+        """What is asked for: an object, a PNG, or None: there is no such thing."""
+
+    @abstractmethod
+    def take(self, person: str, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """What is said to what was sent; None: there is no such thing. May raise UserError."""
+
+    def get(self) -> None:
+        if (asked := self.asked()) is None:
+            return
+        if asked[1] == "":
+            policy = f"{self.policy}; frame-ancestors 'none'"
+            self.answer(200, "text/html", self.page, Content_Security_Policy=policy)
+        elif isinstance(found := self.tell(*asked), bytes):
+            self.answer(200, "image/png", found)
+        else:
+            self.json(found)
+
+    def post(self) -> None:
+        # Read first: what is left unread would be taken for the next request.
+        body = self.body()
+        if (asked := self.asked()) is None:
+            return
+        if body is None:
+            self.answer(400, "text/plain", b"expected a JSON object")
+            return
+        try:
+            self.json(self.take(*asked, body))
+        except UserError as error:
+            self.answer(400, "text/plain", str(error).encode(errors="replace"))
 
     def asked(self) -> tuple[str, str] | None:
         """Who asks for what; None if it was refused."""
@@ -132,8 +165,11 @@ class TokenHandler(LocalHandler):
             return None
         return value if isinstance(value, dict) else None
 
-    def json(self, value: dict[str, Any]) -> None:
-        self.answer(200, "application/json", json.dumps(value, allow_nan=False).encode())
+    def json(self, value: dict[str, Any] | None) -> None:
+        if value is None:
+            self.answer(404, "text/plain", b"not here")
+        else:
+            self.answer(200, "application/json", json.dumps(value, allow_nan=False).encode())
 
     def answer(self, status: int, kind: str, body: bytes, **headers: str) -> None:
         # The address is a secret: no page that is gone to from here is told it.

@@ -7,7 +7,6 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from foresight.errors import UserError
 from foresight.evals.people.desk import Desk
 from foresight.evals.people.entry import Entry
 from foresight.report.local_server import LOCAL, TokenHandler, local_server
@@ -31,44 +30,20 @@ def serve_people(
 
 
 class _Handler(TokenHandler):
-    """A desk's pages."""
+    """A desk's cards and pictures; POST `enter` and `undo`."""
 
-    def __init__(
-        self, desk: Desk[Entry], people: dict[str, str], page: bytes, policy: str, *args: Any
-    ) -> None:
-        self.desk, self.page, self.policy = desk, page, policy
-        super().__init__(people, *args)
+    def __init__(self, desk: Desk[Entry], *args: Any) -> None:
+        self.desk = desk
+        super().__init__(*args)
 
-    def get(self) -> None:
-        if (asked := self.asked()) is None:
-            return
-        person, path = asked
+    def tell(self, person: str, path: str) -> dict[str, Any] | bytes | None:
+        if path == "card":
+            return self.desk.card(person)
         picture = re.fullmatch(r"images/([0-9a-f]{64})\.png", path)
         file = self.desk.picture(picture[1]) if picture else None
-        if path == "":
-            policy = f"{self.policy}; frame-ancestors 'none'"
-            self.answer(200, "text/html", self.page, Content_Security_Policy=policy)
-        elif path == "card":
-            self.json(self.desk.card(person))
-        elif file is not None and file.is_file():
-            self.answer(200, "image/png", file.read_bytes())
-        else:
-            self.answer(404, "text/plain", b"not here")
+        return file.read_bytes() if file is not None and file.is_file() else None
 
-    def post(self) -> None:
-        # Read first: what is left unread would be taken for the next request.
-        body = self.body()
-        if (asked := self.asked()) is None:
-            return
-        person, path = asked
-        if body is None:
-            self.answer(400, "text/plain", b"expected a JSON object")
-        elif path == "undo" and isinstance(body.get("done"), int):
-            self.json(self.desk.undo(person, body["done"]))
-        elif path == "enter":
-            try:
-                self.json(self.desk.enter(person, body))
-            except UserError as error:
-                self.answer(400, "text/plain", str(error).encode(errors="replace"))
-        else:
-            self.answer(404, "text/plain", b"not here")
+    def take(self, person: str, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        if path == "undo" and isinstance(body.get("done"), int):
+            return self.desk.undo(person, body["done"])
+        return self.desk.enter(person, body) if path == "enter" else None
