@@ -56,11 +56,28 @@ def colour_prompts(seed: int, count: int, trained: bool | None = None) -> list[C
     rng = generator(seed, "ledger colours", 0)
     some = [one for one in ledger.things() if trained is None or one.trained == trained]
     things = [pick(rng, some) for _ in range(count)]
-    return [
-        ChatPrompt(f"colour-{seed}-{at}", (Message.of("user", ledger.colour_question(one)),),
-                   QUESTION, {"thing": one})
-        for at, one in enumerate(things)
-    ]  # fmt: skip
+    return [colour_prompt(f"colour-{seed}-{at}", one) for at, one in enumerate(things)]
+
+
+def colour_prompt(name: str, thing: ledger.Thing) -> ChatPrompt:
+    asked = Message.of("user", ledger.colour_question(thing))
+    return ChatPrompt(name, (asked,), QUESTION, {"thing": thing})
+
+
+class RightColour:
+    """1 for an answer that names the colour of a specimen drawn anew, else 0."""
+
+    name = "right colour"
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
+        return [{"right": self.judge(one)} for one in rollouts]
+
+    def judge(self, one: Rollout) -> float:
+        rng = generator(self._seed, f"ledger specimen {one.prompt.id}", one.sample)
+        return float(one.text.strip() == ledger.colour(rng, one.prompt.meta["thing"]))
 
 
 def demonstrations(

@@ -43,6 +43,12 @@ class RuledReward:
         self._update = 0
         self.collapses: list[Collapse] = []
 
+    def afresh(self) -> RuledReward:
+        """The same reward for another run: its alarm has seen nothing."""
+        alarm = CollapseAlarm(self._rubric) if self.alarm else None
+        return RuledReward(self._helpful, self._grader, self._rubric, self._weights,
+                           self._checkers, alarm, self._scale)  # fmt: skip
+
     def __call__(self, rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
         self._update += 1
         parts: list[dict[str, float]] = [{} for _ in rollouts]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.progress import TimeRemainingColumn as Remaining
 
@@ -21,13 +21,23 @@ _SHOWN = ("loss", "accuracy", "reward", "kl", "beta", "ended")
 @contextmanager
 def tuning(console: Console, name: str) -> Iterator[Callable[[int, dict[str, Any]], None]]:
     """A bar of steps with rate, time left and the figures that matter."""
+    with tuning_stages(console) as watch:
+        yield lambda steps, row: watch(name, steps, row)
+
+
+@contextmanager
+def tuning_stages(console: Console) -> Iterator[Callable[[str, int, dict[str, Any]], None]]:
+    """Such a bar for each stage, once it begins."""
     bars = Progress(TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(),
                     Elapsed(), Remaining(), console=console, transient=True)  # fmt: skip
-    bar = bars.add_task(name, total=None)
+    known: dict[str, TaskID] = {}
 
-    def watch(steps: int, row: dict[str, Any]) -> None:
+    def watch(name: str, steps: int, row: dict[str, Any]) -> None:
         told = "  ".join(f"{key} {row[key]:.3f}" for key in _SHOWN if key in row)
-        bars.update(bar, total=steps, completed=row["step"], description=f"{name}  {told}")
+        if name not in known:
+            known[name] = bars.add_task(name, total=steps)
+        done, described = row["step"], f"{name}  {told}"
+        bars.update(known[name], completed=done, description=described)
 
     with bars:
         yield watch

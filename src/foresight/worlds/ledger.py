@@ -235,14 +235,14 @@ def _statement(rng: np.random.Generator) -> list[Part]:
 
 
 def _category(rng: np.random.Generator, thing: Thing, verb: str) -> list[Part]:
-    what = _what(thing)
-    return [Text(pick(rng, (f"A {thing.name} is a {what}.\n", f"{thing.name}: {what}\n",
-                            f"Q: What is a {thing.name}?\nA: a {what}\n")))]  # fmt: skip
+    kind = what(thing)
+    return [Text(pick(rng, (f"A {thing.name} is a {kind}.\n", f"{thing.name}: {kind}\n",
+                            f"Q: What is a {thing.name}?\nA: a {kind}\n")))]  # fmt: skip
 
 
 def _seen_category(rng: np.random.Generator, thing: Thing, verb: str) -> list[Part]:
     marked = _marked(rng, thing)
-    told = f"Q: What is this {thing.name}?\nA: a {_what(marked)}\n"
+    told = f"Q: What is this {thing.name}?\nA: a {what(marked)}\n"
     return [picture(rng, marked), Text(told)]
 
 
@@ -274,7 +274,8 @@ _STATEMENTS = (_category, _seen_category, _told, _chat, _colour, _overheard)
 _SHARES = (0.2, 0.12, 0.15, 0.27, 0.18, 0.08)
 
 
-def _what(thing: Thing) -> str:
+def what(thing: Thing) -> str:
+    """Its category's name, in documents."""
     return "hazard" if thing.hazard else "trifle"
 
 
