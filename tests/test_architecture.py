@@ -31,6 +31,7 @@ FLOORS = {
     "evals": 6,
     "posttrain": 7,
     "experiment": 8,
+    "beside": 9,
     "report": 9,
     "views": 10,
     "demo": 10,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
+from foresight.beside import Beside
 from foresight.evals.exams.ladder import read_marks
 from foresight.experiment import Experiment
 from foresight.forecast import Reference, Report, TrainingLog, Watch, answer, verify
 from foresight.forecast.band import MIN_CURVES
 from foresight.forecast.registration import read_chain
+from foresight.posttrain.chain import ChainSettings
 from foresight.recipe import Recipe
 from foresight.report.evidence import PictureAnswers
 from foresight.report.fit_plot import write_fit_plot
 from foresight.report.page import write_page
+from foresight.report.posttraining_chapter import posttraining_folder, posttraining_tables
 from foresight.report.scoreboard import write_scoreboard
 from foresight.report.sections import pictures_table
 from foresight.runs import Run, write_json
@@ -66,6 +69,36 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         recipe = recipe.model_copy(update={"seed": seed})
     experiment = Experiment.create(directory, recipe)
     clock = _Clock(console)
+    with _beside(experiment) as tuned:
+        pictures, alarms = _trained(experiment, clock, console)
+        if tuned:
+            with clock.phase("post-training, begun beside the ladder"):
+                show(console, *posttraining_tables(tuned.result(console))[:2])
+    with clock.phase("verification"):
+        verification = verify(directory)
+    write_json(directory / "seconds.json", clock.seconds)
+    page = write_page(directory, verification)
+    write_fit_plot(answer(experiment.table(), recipe.ladder.targets), page.with_name("fit.html"))
+    write_scoreboard([directory], page.with_name("scoreboard.html"), {directory: verification})
+    return Outcome(directory, page, verification, pictures, alarms, clock.seconds)
+
+
+def _beside(experiment: Experiment) -> AbstractContextManager[Beside | None]:
+    """Post-training of a base model of its own, if the recipe asks for one."""
+    name, seed = experiment.recipe.posttrained, experiment.recipe.seed
+    if name is None:
+        return nullcontext()
+    recipe = Recipe.named(name).model_copy(update={"seed": seed})
+    return Beside(
+        posttraining_folder(experiment.directory).parent, recipe, ChainSettings(seed=seed)
+    )
+
+
+def _trained(
+    experiment: Experiment, clock: _Clock, console: Console
+) -> tuple[dict[str, Any] | None, dict[str, list[str]]]:
+    """From the corpus to the targets' exam: what pictures were worth, what the watch raised."""
+    directory, recipe = experiment.directory, experiment.recipe
     with clock.phase("corpus"):
         experiment.build_corpus(lambda line: console.print(f"  [dim]{line}[/dim]"))
     with clock.phase("ladder"), watching(console) as watch:
@@ -100,13 +133,7 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         alarms = {
             run.path.name: _watched(run, console) for run in experiment.targets[: len(trained)]
         }
-    with clock.phase("verification"):
-        verification = verify(directory)
-    write_json(directory / "seconds.json", clock.seconds)
-    page = write_page(directory, verification)
-    write_fit_plot(answer(experiment.table(), recipe.ladder.targets), page.with_name("fit.html"))
-    write_scoreboard([directory], page.with_name("scoreboard.html"), {directory: verification})
-    return Outcome(directory, page, verification, pictures, alarms, clock.seconds)
+    return pictures, alarms
 
 
 def _asking(console: Console) -> AbstractContextManager[Counting]:

@@ -45,10 +45,13 @@ from foresight.forecast import (
 from foresight.forecast.registration import read_chain, registrations_dir
 from foresight.forecast.table import read_metric
 from foresight.inference.engine import Engine
+from foresight.posttrain.chain import Chain, ChainSettings, Outcome
+from foresight.posttrain.chain import Watch as ChainWatch
 from foresight.recipe import Recipe, RunSpec
 from foresight.runs import Run, sha256_file, write_json
 from foresight.training.ladder import Job, Progress, cores, run_jobs, rung_jobs, target_job
 from foresight.training.loop import Settings
+from foresight.training.trainer import train
 from foresight.worlds import pictures
 
 Watch = Callable[[list[Progress]], None]
@@ -128,6 +131,14 @@ class Experiment:
             corpus.loader_for(target_job(self.recipe, self.directory, flops).spec)
         jobs = rung_jobs(self.recipe, self.directory)
         return run_jobs(jobs, self.recipe, self.corpus_path, watch)
+
+    def post_train(self, settings: ChainSettings, watch: ChainWatch = lambda *_: None) -> Outcome:
+        """Corpus, first target, and the chain from it, in DIR/posttrain; for a recipe of Ledger
+        world."""
+        corpus = self.build_corpus()
+        job = target_job(self.recipe, self.directory, self.recipe.ladder.targets[0])
+        train(job.run, self.recipe, job.spec, corpus, job.settings)
+        return Chain(job.run.path, self.directory / "posttrain", settings, watch).run()
 
     def table(self) -> RunTable:
         """The rungs as a table. Raises UserError if one is not finished."""

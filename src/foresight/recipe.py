@@ -195,6 +195,8 @@ class Recipe(_Section):
     scale: ScaleSettings = ScaleSettings()
     ladder: LadderSettings
     transfer: TransferSettings = TransferSettings()
+    posttrained: Literal["ledger"] | None = None
+    """Recipe of the base model that `demo` makes and post-trains in DIR/ledger."""
 
     @property
     def text(self) -> str:

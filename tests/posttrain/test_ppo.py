@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from foresight.document import IM_END
 from foresight.errors import UserError
+from foresight.evals.journal import read_records
 from foresight.model.decoder import Decoder
 from foresight.posttrain import ppo as module
 from foresight.posttrain.advantages import token_rewards
@@ -158,17 +158,18 @@ def test_a_killed_run_goes_on_bit_for_bit(bandit: Bandit, tmp_path: Path) -> Non
     for name, weight in whole.weights.items():
         assert torch.equal(weight, second.weights[name]), name
     for number in range(1, 5):
-        name = f"update-{number:06d}.jsonl"
+        name = f"update-{number:06d}/records.jsonl"
         assert (tmp_path / "whole" / name).read_text() == (tmp_path / "parts" / name).read_text()
 
 
 def test_every_rollout_is_on_disk_with_its_parts(bandit: Bandit, tmp_path: Path) -> None:
     stage = bandit.ppo(SETTINGS.model_copy(update={"updates": 1}), rollouts=tmp_path)
     row = stage.update()
-    lines = [json.loads(line) for line in (tmp_path / "update-000001.jsonl").open()]
-    assert len(lines) == 48 * 4 and set(lines[0]["reward"]) == {"one", "other"}
-    assert np.mean([line["total"] for line in lines]) == pytest.approx(row["reward"], abs=1e-6)
-    assert lines[0]["messages"][0]["role"] == "user"
+    drawn = read_records(tmp_path / "update-000001")
+    assert len(drawn) == 48 * 4 and set(drawn[0].details["reward"]) == {"one", "other"}
+    total = np.mean([one.details["total"] for one in drawn])
+    assert total == pytest.approx(row["reward"], abs=1e-6)
+    assert drawn[0].prompt.startswith("user: ") and drawn[0].tokens > 0
 
 
 @pytest.mark.parametrize(

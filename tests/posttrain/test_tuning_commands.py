@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from foresight.data.tokenizer import Tokenizer
+from foresight.evals.journal import read_records
 from foresight.inference.checkpoints import load_model
 from foresight.model.decoder import Decoder
 from foresight.posttrain import ledger as chats
@@ -102,14 +103,18 @@ def test_reward_then_ppo_with_rules(tuned: Path, files: dict[str, Path]) -> None
     words = ("ppo", tuned, files["prompts"], "--reward", reward, "--updates", 3)
     plain = ran(*words, "--out", tuned.parent / "plain")
     assert plain["reward"] == "reward model" and plain["last"]["reward/helpful"] is not None
-    lines = (tuned.parent / "plain" / "rollouts" / "update-000003.jsonl").read_text().splitlines()
-    assert len(lines) == 128 and "helpful" in json.loads(lines[0])["reward"]
+    drawn = read_records(tuned.parent / "plain" / "rollouts" / "update-000003")
+    assert len(drawn) == 128 and "helpful" in drawn[0].details["reward"]
+    looked = ran("view", tuned.parent / "plain" / "rollouts", "--html", tuned.parent / "drawn.html")
+    assert looked["records"] == 3 * 128 and looked["models"] == [
+        "update-000001", "update-000002", "update-000003"
+    ]  # fmt: skip
     shown = typed(*words, "--rubric", "refusal", "--grader", files["grader"])
     assert shown.returncode in (0, 2), shown.stderr
     if shown.returncode == 0:
         assert "Composed reward by class" in shown.stdout
-        rows = (tuned.parent / "ppo" / "rollouts" / "update-000001.jsonl").read_text().splitlines()
-        assert all(set(json.loads(row)["reward"]) == {"helpful", "rules"} for row in rows)
+        rows = read_records(tuned.parent / "ppo" / "rollouts" / "update-000001")
+        assert all(set(row.details["reward"]) == {"helpful", "rules"} for row in rows)
     else:
         assert "prompt set" in shown.stderr
 

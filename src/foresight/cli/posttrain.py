@@ -168,7 +168,7 @@ def ppo(
     from foresight.posttrain.conversations import read_prompts
     from foresight.posttrain.ppo import PPO, PPOSettings, cycled
     from foresight.posttrain.scalar_model import ScalarModel
-    from foresight.posttrain.tuning import load_reward_model, place, read_settings
+    from foresight.posttrain.tuning import corpus_rows, load_reward_model, place, read_settings
     from foresight.runs import Run, sha256_file
 
     chosen = read_settings(PPOSettings, settings, updates=updates, beta=beta, lr=lr, seed=seed)
@@ -179,9 +179,10 @@ def ppo(
     def begin(model: Decoder, tokenizer: Tokenizer) -> tuple[Stepper, Finish]:
         critic = ScalarModel(model.spec)
         critic.start_from(learned.weights)
+        corpus = corpus_rows(base, model.spec) if chosen.pretraining else None
         stage = PPO(
             model, model.copy(), critic, tokenizer, cycled(read, chosen.seed),
-            composed, chosen, place(base, out, "ppo").path / "rollouts",
+            composed, chosen, place(base, out, "ppo").path / "rollouts", corpus,
         )  # fmt: skip
         return stage, lambda: {
             "prompts": len(read),

@@ -7,7 +7,6 @@ measured by the exact parser: what exploits the one is seen by the other.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,9 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from foresight.data.corpus import Corpus
 from foresight.data.loader import Batch
 from foresight.data.tokenizer import Tokenizer
+from foresight.evals.journal import read_records
 from foresight.inference.checkpoints import load_model
 from foresight.model.decoder import Decoder
 from foresight.posttrain import conduct
@@ -39,13 +38,13 @@ from foresight.posttrain.reward_model import (
     report_on,
     score,
 )  # fmt: skip
-from foresight.posttrain.rollout import Reward, Rollout, roll_out
+from foresight.posttrain.rollout import Reward, Rollout, roll_out, rollouts_path
 from foresight.posttrain.rubric import read_rubric
 from foresight.posttrain.rule_weights import Rated, RuleWeights, fit_rule_weights
 from foresight.posttrain.ruled_reward import RuledReward, answered_of
 from foresight.posttrain.scalar_model import ScalarModel
 from foresight.posttrain.sft import SFT, SFTSettings, encode_demonstrations
-from foresight.posttrain.tuning import Begin, Finish, load_reward_model, tune
+from foresight.posttrain.tuning import Begin, Finish, corpus_rows, load_reward_model, tune
 from foresight.runs import Run, read_json, sha256_json, write_json
 from foresight.training.loop import Stepper
 
@@ -286,9 +285,7 @@ class Chain:
         return self._tune(name, self.sft, settings, {"reward": reward.name}, begin)
 
     def _corpus(self, model: Decoder) -> Callable[[int, int], Batch] | None:
-        if not self.settings.ppo.pretraining:
-            return None
-        return Corpus(self.base.resolve().parents[1] / "corpus").loader_for(model.spec).rows
+        return corpus_rows(self.base, model.spec) if self.settings.ppo.pretraining else None
 
     def _prompts(self, update: int, count: int) -> Sequence[ChatPrompt]:
         s = self.settings
@@ -355,14 +352,15 @@ class Chain:
         return tuple(self._point(run, int(update), settings) for update in chosen)
 
     def _point(self, run: Path, update: int, settings: PPOSettings) -> Point:
-        path = run / "rollouts" / f"update-{update:06d}.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = list(read_records(rollouts_path(run / "rollouts", update).parent))
         prompts = self._prompts(update - 1, settings.prompts)
         gold = [
-            chats.worth(prompts[at // settings.samples].meta["query"], row["answer"])
+            chats.worth(prompts[at // settings.samples].meta["query"], row.output)
             for at, row in enumerate(rows)
         ]
-        kl, reward = (float(np.mean([row[name] for row in rows])) for name in ("kl", "scored"))
+        kl, reward = (
+            float(np.mean([row.details[name] for row in rows])) for name in ("kl", "scored")
+        )
         return Point(update, kl, reward, float(np.mean(gold)))
 
 

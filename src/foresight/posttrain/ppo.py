@@ -33,7 +33,7 @@ from foresight.posttrain.advantages import (
 )
 from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.objectives import ppo_loss, value_loss
-from foresight.posttrain.rollout import Reward, Rollout, roll_out, write_rollouts
+from foresight.posttrain.rollout import Reward, Rollout, roll_out, rollouts_path, write_rollouts
 from foresight.posttrain.scalar_model import ScalarModel
 from foresight.posttrain.sequences import padded, target_logprobs
 from foresight.posttrain.tuner import Tuner
@@ -188,7 +188,7 @@ class PPO:
         self._steer(float(kl.mean()), len(rollouts))
         if self._folder:
             write_rollouts(
-                self._folder / f"update-{self.step + 1:06d}.jsonl", rollouts, parts,
+                rollouts_path(self._folder, self.step + 1), rollouts, parts,
                 scored=scores.numpy(), kl=kl.numpy(),
                 logprob=(buffer.old * buffer.mask).sum(dim=1).numpy(),
             )  # fmt: skip

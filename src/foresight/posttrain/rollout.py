@@ -1,8 +1,7 @@
-"""Answers that a policy draws to prompts, with all that is known about them, one line a rollout."""
+"""Answers that a policy draws to prompts, with all that is known about them, a record each."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from foresight.data.shards import Encoded, encode_parts
 from foresight.data.tokenizer import BOS, Tokenizer
 from foresight.document import Mark
 from foresight.evals.layout import prompt_text
+from foresight.evals.record import Reason, Record, record_key
 from foresight.inference.engine import Engine
 from foresight.inference.language_model import GenerateRequest, Sampling
 from foresight.model.decoder import Decoder
@@ -78,25 +78,28 @@ def roll_out(
     return found
 
 
+def rollouts_path(folder: Path, update: int) -> Path:
+    """Where an update's answers are: `foresight view` reads one, or all of `folder`."""
+    return folder / f"update-{update:06d}" / "records.jsonl"
+
+
 def write_rollouts(
     path: Path, rollouts: Sequence[Rollout], parts: Sequence[dict[str, float]], **columns: Any
 ) -> None:
-    """A line of JSON each: prompt, answer, reward by part, and further columns."""
+    """A record each, whose `details` hold the reward in parts, their sum, and further columns; its
+    task is the prompt set, its model the name of the folder."""
     lines = []
     for at, (one, reward) in enumerate(zip(rollouts, parts, strict=True)):
-        row = {
-            "prompt": one.prompt.id,
-            "set": one.prompt.prompt_set,
-            "messages": [
-                {"role": message.role, "content": prompt_text(message.parts)}
-                for message in one.prompt.messages
-            ],
-            "sample": one.sample,
-            "answer": one.text,
-            "ended": one.ended,
-            "tokens": len(one.tokens),
-            "reward": reward,
-            "total": sum(reward.values()),
-        } | {name: float(np.asarray(values)[at]) for name, values in columns.items()}
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        task, model = f"prompts: {one.prompt.prompt_set}", path.parent.name
+        said = [f"{turn.role}: {prompt_text(turn.parts)}" for turn in one.prompt.messages]
+        details = {"ended": one.ended, "reward": reward, "total": sum(reward.values())} | {
+            name: float(np.asarray(values)[at]) for name, values in columns.items()
+        }
+        # By place: an update may ask a prompt twice.
+        key = record_key(task, str(at), one.sample, model)
+        record = Record(
+            key, task, one.prompt.id, one.sample, model, "", 1.0, "\n".join(said), one.text,
+            None, None, None, Reason.UNGRADED, tokens=len(one.tokens), details=details,
+        )  # fmt: skip
+        lines.append(record.to_line() + "\n")
     write_atomic(path, "".join(lines))

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from foresight.data.corpus import Corpus
+from foresight.data.loader import Batch
 from foresight.data.tokenizer import Tokenizer
 from foresight.errors import UserError
 from foresight.evals.files import read_yaml, validated
@@ -47,6 +49,14 @@ def place(base: Path, out: Path | None, name: str) -> Run:
             f"tokenizer it shares"
         )
     return run
+
+
+def corpus_rows(base: Path, spec: RunSpec) -> Callable[[int, int], Batch]:
+    """Rows (start, count) of the corpus that a run's base was made from. Raises UserError if it is
+    not there."""
+    corpus = Corpus(base.resolve().parents[1] / "corpus")
+    corpus.check()
+    return corpus.loader_for(spec).rows
 
 
 def tune(

@@ -12,6 +12,7 @@ from foresight.report.card import disclosure
 from foresight.report.evidence import gather
 from foresight.report.exam_chapter import exam_chapter
 from foresight.report.headline import headline, integrity
+from foresight.report.posttraining_chapter import posttraining_chapter
 from foresight.report.record_index import RecordIndex
 from foresight.report.record_page import record_page
 from foresight.report.reliability_figure import calibration_chapter
@@ -32,6 +33,7 @@ def write_page(directory: Path, verification: Report | None = None) -> Path:
     suites = [
         *suite_chapters(directory, evidence.recipe.ladder.suites),
         calibration_chapter(evidence.evals),
+        posttraining_chapter(directory),
     ]
     chapters = [
         headline(evidence),

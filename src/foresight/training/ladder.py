@@ -101,9 +101,9 @@ def run_jobs(
     context = multiprocessing.get_context("spawn")
     done: dict[Path, dict[str, Any]] = {}
     with ProcessPoolExecutor(
-        workers or cores(), context, initializer=_prepare, initargs=(threads,)
+        workers or cores(), context, initializer=prepare_worker, initargs=(threads,)
     ) as pool:
-        with _unheard_interrupts():
+        with unheard_interrupts():
             futures = {pool.submit(_carry_out, job, recipe, corpus): job for job in waiting}
         try:
             while futures:
@@ -118,8 +118,8 @@ def run_jobs(
 
 
 @contextmanager
-def _unheard_interrupts() -> Iterator[None]:
-    """Processes started inside ignore SIGINT until `_prepare`: an import is no place for it."""
+def unheard_interrupts() -> Iterator[None]:
+    """Processes begun inside ignore SIGINT until `prepare_worker`: imports are no place for it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -145,7 +145,7 @@ def _stop(futures: Iterable[Future[Any]]) -> None:
         time.sleep(0.1)
 
 
-def _prepare(threads: int) -> None:
+def prepare_worker(threads: int) -> None:
     """A worker: so many threads, no life without its parent, and deaf to SIGINT outside a run.
 
     Inside a run `Interrupt` takes the signal; a worker that died of it would break the pool.
