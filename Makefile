@@ -132,7 +132,9 @@ bench-posttraining: .venv/.dev
 	$(BIN)/python bench/ppo_closed_form.py
 	$(BIN)/foresight corpus runs/ledger --recipe ledger
 	$(BIN)/foresight train runs/ledger
-	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 2 3 4 --arms rules
+	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 2 3 4
+	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 --pictured --name pictured
+	$(BIN)/python bench/posttraining_scale.py
 
 clean:
 	rm -rf .venv .venv-evals-peers runs

@@ -51,7 +51,7 @@ from foresight.training.loop import Stepper
 Count = Annotated[int, Field(ge=1)]
 Watch = Callable[[str, int, dict[str, Any]], None]
 """Told of every step: the stage's name, how many steps it has, the step's metrics."""
-_PPO = PPOSettings(updates=120, prompts=48, max_tokens=MAX_TOKENS, lr=1e-3)
+_PPO = PPOSettings(updates=200, prompts=48, max_tokens=MAX_TOKENS, lr=1e-3, beta=0.1)
 _QUESTIONS = PPOSettings(
     updates=80, prompts=64, samples=4, max_tokens=6, lr=1e-3, missing_end=0.0, beta=0.1
 )
@@ -74,7 +74,7 @@ class ChainSettings(BaseModel):
     demonstrations: Count = 12_000
     compared: Count = 24_000
     """Prompts of which two answers are compared for the reward model."""
-    labelled: Count = 2000
+    labelled: Count = 4000
     """Answers whose class people told, for the grader; twice as many are graded to fit rules."""
     asked: Count = 800
     """Prompts that measure a model, about things of either group."""
