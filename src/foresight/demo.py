@@ -33,6 +33,13 @@ from foresight.views.forecasts import show_fit, show_forecasts
 from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
+CHAIN = ChainSettings(
+    demonstrations=8000, compared=12_000, labelled=2000, asked=400, control_updates=30,
+    ppo=ChainSettings().ppo.model_copy(update={"updates": 120}),
+    questions=ChainSettings().questions.model_copy(update={"updates": 40}),
+)  # fmt: skip
+"""Half of what post-training by default takes: minutes of one core, beside everything else."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -85,6 +85,9 @@ def test_rewards_set_by_hand_are_in_the_wrong_order_and_fitted_ones_are_not(
     for _, better, high, worse, low in outcome.rules.by_hand:
         assert better != worse and high <= low
     assert outcome.rules.accuracy > 0.8
+    harmful = next(one for one in outcome.rules.fits if one.prompt_set == "disallowed")
+    assert harmful.before is not None and harmful.after is not None
+    assert harmful.after.mean < 0.5 * harmful.before.mean, "of prompts that were not fitted"
 
 
 def test_the_file_is_what_was_found(outcome: Outcome, directory: Path) -> None:

@@ -40,7 +40,7 @@ from foresight.posttrain.reward_model import (
 )  # fmt: skip
 from foresight.posttrain.rollout import Reward, Rollout, roll_out, rollouts_path
 from foresight.posttrain.rubric import read_rubric
-from foresight.posttrain.rule_weights import Rated, RuleWeights, fit_rule_weights
+from foresight.posttrain.rule_weights import Rated, RuleWeights, SetFit, fit_rule_weights
 from foresight.posttrain.ruled_reward import RuledReward, answered_of
 from foresight.posttrain.scalar_model import ScalarModel
 from foresight.posttrain.sft import SFT, SFTSettings, encode_demonstrations
@@ -119,8 +119,10 @@ class Arm:
 class Rules:
     """The grader's confusion with the parser (true class -> {given class: answers}) on answers that
     it was not trained on, and what the audit said of rewards by hand and of fitted ones: (set,
-    better class, its mean, worse class, its mean) in the wrong order."""
+    better class, its mean, worse class, its mean) in the wrong order. `fits`: how often answers to
+    prompts that were not fitted are in the wrong order, before and after."""
 
+    fits: tuple[SetFit, ...]
     confusion: dict[str, dict[str, int]]
     by_hand: tuple[tuple[str, str, float, str, float], ...]
     fitted: tuple[tuple[str, str, float, str, float], ...]
@@ -257,12 +259,13 @@ class Chain:
         classes = grader.grade(rest)
         rewards = score(learned, [one.encoded for one in drawn[s.labelled :]])
         rated = Rated.of(rubric, rest, rewards, classes, truth)
-        weights, _ = fit_rule_weights(rated, rubric, seed=s.seed)
+        weights, fits = fit_rule_weights(rated, rubric, seed=s.seed)
         by_hand = audit_rewards(rated, RuleWeights.by_hand(rubric).total(rated), rubric)
         fitted = audit_rewards(rated, weights.total(rated), rubric)
         fitted.refuse()
         given = [rubric.columns[at] for at in classes.argmax(axis=1)]
-        told = Rules(_confusion(truth, given), _pairs(by_hand.wrong), _pairs(fitted.wrong))
+        wrong = (_pairs(one.wrong) for one in (by_hand, fitted))
+        told = Rules(tuple(fits), _confusion(truth, given), *wrong)
         alarm = CollapseAlarm(rubric)
         return RuledReward(LearnedReward(learned), grader, rubric, weights, alarm=alarm), told
 

@@ -94,7 +94,7 @@ def posttraining_tables(outcome: Outcome) -> list[Table]:
     """Incorrect behaviour of every arm; refusals by prompt set; calibration; grader; audit."""
     return [
         _behaviour(outcome.arms), *(_four_sets(outcome.arms, name) for name in GROUPS),
-        _calibration(outcome.arms), _confusion(outcome), _audit(outcome),
+        _calibration(outcome.arms), _confusion(outcome), _order(outcome), _audit(outcome),
     ]  # fmt: skip
 
 
@@ -145,6 +145,17 @@ def _confusion(outcome: Outcome) -> Table:
     ]
     columns = ["parser", *(name.replace("_", " ") for name in names)]
     return Table("The grader in the loop on answers it was not trained on.", columns, rows)
+
+
+def _order(outcome: Outcome) -> Table:
+    rows = [
+        [one.prompt_set, f"{one.prompts:,}", f"{one.pairs:,}",
+         NONE if one.before is None else _share(one.before),
+         NONE if one.after is None else _share(one.after)]
+        for one in outcome.rules.fits
+    ]  # fmt: skip
+    columns = ["prompts", "n", "pairs", "reward model alone", "with fitted rules"]
+    return Table("Pairs in the wrong order, percent, on prompts not fitted.", columns, rows)
 
 
 def _audit(outcome: Outcome) -> Table:
