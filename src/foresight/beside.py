@@ -1,10 +1,11 @@
-"""Post-training as the demo does it: in a process of its own, on what the ladder leaves of the
-cores."""
+"""Post-training as the demo does it: in a process of its own, beside the ladder.
+
+It is one thread from beginning to end, minutes of it: after everything else it would leave the
+other cores idle."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
@@ -17,7 +18,6 @@ from foresight.posttrain.chain import ChainSettings, Outcome
 from foresight.recipe import Recipe
 from foresight.training.ladder import last_row, prepare_worker, unheard_interrupts
 
-_NICE = 10
 _SHOWN = ("loss", "reward", "kl")
 
 
@@ -28,7 +28,7 @@ class Beside:
     def __init__(self, directory: Path, recipe: Recipe, settings: ChainSettings) -> None:
         self._directory = directory
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, initializer=_prepare)
+        self._pool = ProcessPoolExecutor(1, context, initializer=prepare_worker, initargs=(1,))
         with unheard_interrupts():
             self._future: Future[Outcome] = self._pool.submit(
                 _post_train, directory, recipe, settings
@@ -66,11 +66,6 @@ class Beside:
             return "post-training: its corpus"
         told = "  ".join(f"{name} {row[name]:.3f}" for name in _SHOWN if name in row)
         return f"post-training: {newest.parent.name}, step {row['step']}  {told}"
-
-
-def _prepare() -> None:
-    prepare_worker(1)
-    os.nice(_NICE)
 
 
 def _post_train(directory: Path, recipe: Recipe, settings: ChainSettings) -> Outcome:

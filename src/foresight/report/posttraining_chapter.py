@@ -233,7 +233,8 @@ def _share(one: Estimate) -> str:
 def _span(one: Estimate) -> str:
     if one.low is None or one.high is None:
         return NONE
-    return f"{100 * one.low:.1f}, {100 * one.high:.1f}"
+    # An interval that starts at nothing has no sign.
+    return f"{abs(100 * one.low):.1f}, {100 * one.high:.1f}"
 
 
 def _less(one: Reduction | None) -> str:
