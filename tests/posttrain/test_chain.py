@@ -109,7 +109,7 @@ def test_what_is_not_there_or_not_readable_is_said(tmp_path: Path) -> None:
     assert figure is None and "post-trained" in str(section.blocks[0])
     write_json(posttraining_folder(tmp_path) / "chain.json", {"arms": []})
     section, _, figure = posttraining_chapter(tmp_path)
-    assert figure is None and "reward_model" in str(section.blocks[0])
+    assert figure is None and "field settings" in str(section.blocks[0])
 
 
 _RUN = """

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from foresight.data.loader import Batch
 from foresight.data.tokenizer import Tokenizer
+from foresight.errors import UserError
 from foresight.evals.journal import read_records
 from foresight.inference.checkpoints import load_model
 from foresight.model.decoder import Decoder
@@ -144,7 +145,14 @@ class Outcome:
 
     @classmethod
     def read(cls, folder: Path) -> Outcome:
-        return _OUTCOME.validate_python(read_json(folder / "chain.json"))
+        """Raises UserError naming the first field that is not what it should be."""
+        path = folder / "chain.json"
+        try:
+            return _OUTCOME.validate_python(read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(one) for one in first["loc"])
+            raise UserError(f"{path}, field {place}: {first['msg']}") from None
 
 
 _OUTCOME = TypeAdapter(Outcome)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import ValidationError
 
 from foresight.errors import UserError
 from foresight.evals.statistics import Estimate
@@ -43,8 +42,8 @@ def posttraining_chapter(directory: Path) -> tuple[Section, str, Figure | None]:
         return Section(_ANCHOR, _TITLE, [note]), "figure9", None
     try:
         outcome = Outcome.read(folder)
-    except (UserError, ValidationError) as error:
-        return Section(_ANCHOR, _TITLE, [Note(f"{folder}: {error}", "bad")]), "figure9", None
+    except UserError as error:
+        return Section(_ANCHOR, _TITLE, [Note(str(error), "bad")]), "figure9", None
     figure = figure_nine(outcome)
     picture = Picture(Drawing(inline(figure, "figure9", _TITLE, _CAPTION), _CAPTION))
     first, *rest = posttraining_tables(outcome)
