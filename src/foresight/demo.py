@@ -96,9 +96,8 @@ def _beside(experiment: Experiment) -> AbstractContextManager[Beside | None]:
     if name is None:
         return nullcontext()
     recipe = Recipe.named(name).model_copy(update={"seed": seed})
-    return Beside(
-        posttraining_folder(experiment.directory).parent, recipe, ChainSettings(seed=seed)
-    )
+    settings = CHAIN.model_copy(update={"seed": seed})
+    return Beside(posttraining_folder(experiment.directory).parent, recipe, settings)
 
 
 def _trained(
