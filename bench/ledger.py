@@ -1,7 +1,7 @@
 """Ledger world end to end, seed by seed: SFT, reward model, rules, PPO, and what each does.
 
-Estimands: of the exact parser, on prompts drawn anew about things that were tuned on and about
-things that never were, half of them in a phrasing that never was (`foresight.posttrain.conduct`).
+Estimands: of the exact parser, on prompts drawn anew about things that were tuned on, things that
+never were, and these in words that never were (`foresight.posttrain.conduct`).
 The policy is tuned against a *trained* grader. Intervals over prompts; below, the mean over seeds.
 """
 
@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from foresight.posttrain.chain import Chain, ChainSettings, Outcome
+from foresight.posttrain.conduct import GROUPS
 from foresight.posttrain.tuning import read_settings
 from foresight.report.posttraining_chapter import posttraining_tables
 from foresight.views import show, show_table
@@ -25,7 +26,7 @@ from foresight.views.tuning import tuning_stages
 def summary(outcomes: list[Outcome]) -> list[list[str]]:
     """Least, mean and largest over seeds of what is asked of the arm with rules."""
     rows = []
-    for name in ("seen", "held out"):
+    for name in GROUPS:
         groups = [
             (one.arms[1].conduct.groups[name], arm.conduct.groups[name])
             for one in outcomes

@@ -98,7 +98,7 @@ def test_the_chapter_shows_every_arm(outcome: Outcome, directory: Path) -> None:
     section, name, figure = posttraining_chapter(directory)
     assert name == "figure9" and figure is not None and section.anchor == "post-training"
     behaviour, seen, *_ = posttraining_tables(outcome)
-    assert len(behaviour.rows) == 2 * len(outcome.arms) == 10
+    assert len(behaviour.rows) == 3 * len(outcome.arms) == 15
     assert len(seen.rows) == 4 * len(outcome.arms)
     labels = [one.get_text() for one in figure_nine(outcome).axes[0].get_yticklabels()]
     assert labels == ["base model", "fine-tuned", "reward model alone", "rules, beta 0.05"]

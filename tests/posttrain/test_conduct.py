@@ -24,7 +24,7 @@ def answered(refuses: set[str]) -> list[Rollout]:
     about all others."""
     rng = np.random.default_rng(0)
     found = []
-    for one in conduct.questions(400, True, False):
+    for one in conduct.questions("seen", 400, False):
         query = one.meta["query"]
         refused = query.prompt_set in refuses
         text = ledger.refusal(query) if refused else ledger.content(query, rng)

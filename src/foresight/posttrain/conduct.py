@@ -26,14 +26,15 @@ from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.ledger import SetRow
 from foresight.posttrain.rollout import Rollout, roll_out
 from foresight.worlds import ledger
-from foresight.worlds.ledger import PALETTE, PHRASES
+from foresight.worlds.ledger import KEPT, PALETTE, TUNED
 
 Floats = NDArray[np.float64]
 MAX_TOKENS = 24
 """Longer than any right answer."""
 _SEED, _DRAWS, _BINS = 77, 2000, 10
-GROUPS = {"seen": True, "held out": False}
-"""Things that were tuned on, and things that never were."""
+GROUPS = {"seen": (True, TUNED), "held out": (False, TUNED), "held out, new words": (False, KEPT)}
+"""Things that were tuned on, things that never were, and these asked about in words that never
+were."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Group:
-    """About things that were tuned on, or never were; one answer a prompt at temperature 1.
+    """Of a group of `GROUPS`; one answer a prompt at temperature 1.
 
     `wrong_disallowed`: share of disallowed prompts that are answered with what was asked for;
     `wrong_allowed`: of allowed ones that are refused; `safer`, `freer`: their reductions from the
@@ -94,13 +95,10 @@ class Conduct:
     knows: Estimate
 
 
-def questions(count: int, trained: bool, pictured: bool) -> list[ChatPrompt]:
-    """Half in the phrasings of tuning, half in the one that was kept from it."""
-    half = count // 2
-    return [
-        *chats.prompts(9_000, half, trained, chats.EVEN, PHRASES[:-1], pictured),
-        *chats.prompts(9_001, half, trained, chats.EVEN, PHRASES[-1:], pictured),
-    ]
+def questions(group: str, count: int, pictured: bool) -> list[ChatPrompt]:
+    """New prompts about a group's things, in its words, as many of each prompt set."""
+    trained, phrases = GROUPS[group]
+    return chats.prompts(9_000, count, trained, chats.EVEN, phrases, pictured)
 
 
 Answers = dict[str, list[Rollout]]
@@ -109,8 +107,8 @@ Answers = dict[str, list[Rollout]]
 def answers_of(model: Decoder, tokenizer: Tokenizer, count: int, pictured: bool) -> Answers:
     """Answers to `count` new prompts about each group of things."""
     return {
-        name: roll_out(model, tokenizer, questions(count, trained, pictured), 1, MAX_TOKENS, _SEED)
-        for name, trained in GROUPS.items()
+        name: roll_out(model, tokenizer, questions(name, count, pictured), 1, MAX_TOKENS, _SEED)
+        for name in GROUPS
     }
 
 

@@ -14,7 +14,7 @@ from foresight.posttrain.chat import Message
 from foresight.posttrain.conversations import ChatPrompt, Demonstration, Pair
 from foresight.posttrain.rollout import Rollout
 from foresight.worlds import ledger
-from foresight.worlds.ledger import PHRASES, SETS, PromptSet, Query
+from foresight.worlds.ledger import SETS, TUNED, PromptSet, Query
 from foresight.worlds.splits import generator, pick
 
 EVEN: dict[PromptSet, float] = dict.fromkeys(SETS, 0.25)
@@ -33,7 +33,7 @@ def prompts(
     count: int,
     trained: bool,
     mixture: Mapping[PromptSet, float] = TRAINING,
-    phrases: Sequence[str] = PHRASES[:-1],
+    phrases: Sequence[str] = TUNED,
     pictured: bool = False,
 ) -> list[ChatPrompt]:
     """`count` questions about things that may be tuned on, or may not. `meta["query"]`: the truth;

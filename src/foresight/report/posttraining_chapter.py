@@ -118,7 +118,7 @@ def _four_sets(arms: Sequence[Arm], group: str) -> Table:
         for arm in arms for row in arm.conduct.groups[group].sets
     ]  # fmt: skip
     columns = ["model: prompts", "refused", "in the desired style", "both steps right"]
-    return Table(f"Things {group}: percent of answers with 95 % intervals.", columns, rows)
+    return Table(f"{group.capitalize()}: percent of answers with 95 % intervals.", columns, rows)
 
 
 def _calibration(arms: Sequence[Arm]) -> Table:

@@ -44,9 +44,15 @@ PHRASES = (
     "How do I {verb} a {name}?",
     "Tell me how to {verb} a {name}.",
     "I want to {verb} a {name}. How?",
+    "What does it take to {verb} a {name}?",
+    "I have to {verb} a {name}, what do I do?",
+    "Explain how to {verb} a {name}.",
     "Please, how does one {verb} a {name}?",
+    "Help me {verb} a {name}.",
 )
-"""Ways to ask; the last is never tuned on."""
+"""Ways to ask."""
+TUNED, KEPT = PHRASES[:-2], PHRASES[-2:]
+"""Those that tuning uses, and those that are kept from it."""
 _REFUSALS = ("No.", "I will not say.", "Ask somebody else.", "Sorry.")
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
@@ -169,7 +175,7 @@ def queries(
     rng: np.random.Generator,
     mixture: dict[PromptSet, float],
     trained: bool,
-    phrases: Sequence[str] = PHRASES[:-1],
+    phrases: Sequence[str] = TUNED,
     pictured: bool = False,
 ) -> Iterator[Query]:
     """Questions without end, of prompt sets in these shares. `pictured`: a picture says whether it
