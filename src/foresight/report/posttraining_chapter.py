@@ -220,6 +220,8 @@ def _errors(axes: Axes, arms: Sequence[Arm]) -> None:
         axes.plot(betas, [one.conduct.colours.error for one in asked], "o", color=FIT,
                   label="after")  # fmt: skip
         axes.set_xscale("log")
+        axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+        axes.set_xticks([], minor=True)
     axes.set_ylim(bottom=0)
     label(axes, "beta", "expected calibration error", "rewarded for right answers")
     legend(axes)
