@@ -80,7 +80,7 @@ def run_demo(directory: Path, recipe_name: str, seed: int, console: Console) -> 
         pictures, alarms = _trained(experiment, clock, console)
         if tuned:
             with clock.phase("post-training, begun beside the ladder"):
-                show(console, *posttraining_tables(tuned.result(console))[:2])
+                show(console, *posttraining_tables(tuned.result(console))[:1])
     with clock.phase("verification"):
         verification = verify(directory)
     write_json(directory / "seconds.json", clock.seconds)
