@@ -42,7 +42,7 @@ def spec_of(parameters: float) -> RunSpec:
     recipe = Recipe.named("ledger")
     widths = range(64, 4096, recipe.architecture.head_dim)
     width = min(widths, key=lambda one: abs(recipe.shape(one).params - parameters))
-    return recipe.at(1e12, 0, width=width)
+    return recipe.at(1e15, 0, width=width)
 
 
 def stage_of(name: str, model: Decoder, tokenizer: Tokenizer) -> Stepper:
@@ -93,7 +93,7 @@ def main() -> None:
     for parameters in options.parameters:
         for name in STAGES:
             words = [sys.executable, __file__, "--one", name, "--parameters", str(parameters)]
-            done = subprocess.run(words, check=True, capture_output=True, text=True)
+            done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
             one = json.loads(done.stdout)
             rows.append([
                 f"{name}, {one['parameters'] / 1e6:.1f} M", f"{one['width']} x {one['depth']}",
