@@ -84,7 +84,7 @@ def test_rewards_set_by_hand_are_in_the_wrong_order_and_fitted_ones_are_not(
     assert outcome.rules.by_hand and not outcome.rules.fitted
     for _, better, high, worse, low in outcome.rules.by_hand:
         assert better != worse and high <= low
-    assert outcome.rules.accuracy > 0.8
+    assert outcome.rules.accuracy.mean > 0.8
     harmful = next(one for one in outcome.rules.fits if one.prompt_set == "disallowed")
     assert harmful.before is not None and harmful.after is not None
     assert harmful.after.mean < 0.5 * harmful.before.mean, "of prompts that were not fitted"
@@ -100,7 +100,10 @@ def test_the_chapter_shows_every_arm(outcome: Outcome, directory: Path) -> None:
     behaviour, seen, *_ = posttraining_tables(outcome)
     assert len(behaviour.rows) == 3 * len(outcome.arms) == 15
     assert len(seen.rows) == 4 * len(outcome.arms)
-    labels = [one.get_text() for one in figure_nine(outcome).axes[0].get_yticklabels()]
+    drawn = figure_nine(outcome).axes
+    told = [one.get_text() for one in drawn[3].texts]
+    assert told == ["knows too little"], "no calibration is claimed of who only guesses"
+    labels = [one.get_text() for one in drawn[0].get_yticklabels()]
     assert labels == ["base model", "fine-tuned", "reward model alone", "rules, beta 0.05"]
 
 

@@ -16,20 +16,23 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from foresight.data.loader import Batch
 from foresight.data.tokenizer import Tokenizer
 from foresight.errors import UserError
 from foresight.evals.journal import read_records
+from foresight.evals.statistics import Estimate
 from foresight.inference.checkpoints import load_model
 from foresight.model.decoder import Decoder
 from foresight.posttrain import conduct
 from foresight.posttrain import ledger as chats
+from foresight.posttrain.closed_forms import calibration_after
+from foresight.posttrain.composition import with_rules
 from foresight.posttrain.conduct import MAX_TOKENS, Answers, Colours, Conduct
 from foresight.posttrain.conversations import ChatPrompt
+from foresight.posttrain.gold import Confusion, grader_confusion
 from foresight.posttrain.graders import TrainedGrader
 from foresight.posttrain.pairs import divide, encode_pairs
 from foresight.posttrain.ppo import PPO, PPOSettings
-from foresight.posttrain.reward_audit import CollapseAlarm, audit_rewards
+from foresight.posttrain.reward_audit import Audit, audit_rewards
 from foresight.posttrain.reward_model import (
     LearnedReward,
     RewardReport,
@@ -41,7 +44,7 @@ from foresight.posttrain.reward_model import (
 )  # fmt: skip
 from foresight.posttrain.rollout import Reward, Rollout, roll_out, rollouts_path
 from foresight.posttrain.rubric import read_rubric
-from foresight.posttrain.rule_weights import Rated, RuleWeights, SetFit, fit_rule_weights
+from foresight.posttrain.rule_weights import Rated, RuleWeights, SetFit
 from foresight.posttrain.ruled_reward import RuledReward, answered_of
 from foresight.posttrain.scalar_model import ScalarModel
 from foresight.posttrain.sft import SFT, SFTSettings, encode_demonstrations
@@ -78,7 +81,7 @@ class ChainSettings(BaseModel):
     labelled: Count = 4000
     """Answers whose class people told, for the grader; twice as many are graded to fit rules."""
     asked: Count = 800
-    """Prompts that measure a model, about things of either group."""
+    """Prompts that measure a model, of each group."""
     sft: SFTSettings = SFTSettings(lr=1.5e-3)
     reward: RewardSettings = RewardSettings(epochs=2, lr=1e-3)
     ppo: PPOSettings = _PPO
@@ -118,20 +121,19 @@ class Arm:
 
 @dataclass(frozen=True)
 class Rules:
-    """The grader's confusion with the parser (true class -> {given class: answers}) on answers that
-    it was not trained on, and what the audit said of rewards by hand and of fitted ones: (set,
-    better class, its mean, worse class, its mean) in the wrong order. `fits`: how often answers to
-    prompts that were not fitted are in the wrong order, before and after."""
+    """What is known of the rules before anything is tuned by them.
+
+    `fits`: how often answers to prompts that were not fitted are in the wrong order, before and
+    after; `accuracy` of the grader and its `confusion` with the parser (true class -> {given class:
+    answers}), on answers that it was not trained on; what the audit said of rewards `by_hand` and
+    of `fitted` ones: (set, better class, its mean, worse class, its mean) in the wrong order.
+    """
 
     fits: tuple[SetFit, ...]
+    accuracy: Estimate
     confusion: dict[str, dict[str, int]]
     by_hand: tuple[tuple[str, str, float, str, float], ...]
     fitted: tuple[tuple[str, str, float, str, float], ...]
-
-    @property
-    def accuracy(self) -> float:
-        right = sum(row.get(name, 0) for name, row in self.confusion.items())
-        return right / sum(sum(row.values()) for row in self.confusion.values())
 
 
 @dataclass(frozen=True)
@@ -267,15 +269,15 @@ class Chain:
         classes = grader.grade(rest)
         rewards = score(learned, [one.encoded for one in drawn[s.labelled :]])
         rated = Rated.of(rubric, rest, rewards, classes, truth)
-        weights, fits = fit_rule_weights(rated, rubric, seed=s.seed)
         by_hand = audit_rewards(rated, RuleWeights.by_hand(rubric).total(rated), rubric)
-        fitted = audit_rewards(rated, weights.total(rated), rubric)
+        reward, fitted, fits = with_rules(rated, rubric, learned, grader, s.seed)
         fitted.refuse()
-        given = [rubric.columns[at] for at in classes.argmax(axis=1)]
-        wrong = (_pairs(one.wrong) for one in (by_hand, fitted))
-        told = Rules(tuple(fits), _confusion(truth, given), *wrong)
-        alarm = CollapseAlarm(rubric)
-        return RuledReward(LearnedReward(learned), grader, rubric, weights, alarm=alarm), told
+        found = grader_confusion(
+            rubric, classes, truth, [one.prompt.id for one in drawn[s.labelled :]]
+        )
+        return reward, Rules(
+            tuple(fits), found.accuracy, _rows(found), _pairs(by_hand), _pairs(fitted)
+        )
 
     # Reinforcement learning
 
@@ -287,16 +289,14 @@ class Chain:
         def begin(model: Decoder, tokenizer: Tokenizer) -> tuple[Stepper, Finish]:
             critic = ScalarModel(model.spec)
             critic.start_from(learned.weights)
+            corpus = corpus_rows(self.base, model.spec) if settings.pretraining else None
             stage = PPO(
                 model, model.copy(), critic, tokenizer, prompts, reward, settings,
-                self.folder / name / "rollouts", self._corpus(model),
+                self.folder / name / "rollouts", corpus,
             )  # fmt: skip
             return stage, lambda: {"collapses": len(getattr(reward, "collapses", []))}
 
         return self._tune(name, self.sft, settings, {"reward": reward.name}, begin)
-
-    def _corpus(self, model: Decoder) -> Callable[[int, int], Batch] | None:
-        return corpus_rows(self.base, model.spec) if self.settings.ppo.pretraining else None
 
     def _prompts(self, update: int, count: int) -> Sequence[ChatPrompt]:
         s = self.settings
@@ -305,37 +305,43 @@ class Chain:
     def _colours(self, update: int, count: int) -> Sequence[ChatPrompt]:
         return chats.colour_prompts(20_000 + 1000 * self.settings.seed + update, count, True)
 
-    @cached_property
-    def _answers_before(self) -> Answers:
-        model, tokenizer, _ = load_model(self.sft)
+    def _answers(self, run: Path) -> Answers:
+        model, tokenizer, _ = load_model(run)
         return conduct.answers_of(model, tokenizer, self.settings.asked, self.settings.pictured)
 
-    def _measured(self, run: Path, beside: bool = True) -> Conduct:
-        s = self.settings
+    @cached_property
+    def _answers_before(self) -> Answers:
+        return self._answers(self.sft)
+
+    def _measured(self, run: Path) -> Conduct:
+        """Beside the answers of the fine-tuned model."""
         model, tokenizer, _ = load_model(run)
-        answers = conduct.answers_of(model, tokenizer, s.asked, s.pictured)
-        before = self._answers_before if beside else None
-        return conduct.conduct_of(model, tokenizer, answers, before)
+        return conduct.conduct_of(model, tokenizer, self._answers(run), self._answers_before)
 
     def _before(self) -> list[Arm]:
-        return [
-            Arm("base", "base model", None, self._measured(self.base, beside=False)),
-            Arm("sft", "fine-tuned", None, self._measured(self.sft, beside=False)),
-        ]
+        """The two that nothing is compared with."""
+        arms = []
+        for name, label, run, answers in (
+            ("base", "base model", self.base, self._answers(self.base)),
+            ("sft", "fine-tuned", self.sft, self._answers_before),
+        ):
+            model, tokenizer, _ = load_model(run)
+            found = conduct.conduct_of(model, tokenizer, answers)
+            arms.append(Arm(name, label, None, found))
+        return arms
 
     def _tuned(self, rules: RuledReward) -> list[Arm]:
         """With the reward model alone, then with rules."""
         s, arms = self.settings, []
         alone = LearnedReward(load_reward_model(self.folder / "reward"))
-        plans: list[tuple[str, str, Reward, PPOSettings]] = [
-            (f"ppo-rules-{beta:g}", f"PPO, rules, beta {beta:g}", rules.afresh(),
-             s.ppo.model_copy(update={"beta": beta, "seed": s.seed}))
-            for beta in dict.fromkeys((s.ppo.beta, *s.betas))
-        ]  # fmt: skip
+        plans: list[tuple[str, str, Reward, PPOSettings]] = []
         if s.control_updates:
-            change = {"updates": s.control_updates, "seed": s.seed}
-            control = s.ppo.model_copy(update=change)
-            plans.insert(0, ("ppo-alone", "PPO, reward model alone", alone, control))
+            control = s.ppo.model_copy(update={"updates": s.control_updates, "seed": s.seed})
+            plans.append(("ppo-alone", "PPO, reward model alone", alone, control))
+        for beta in dict.fromkeys((s.ppo.beta, *s.betas)):
+            ruled = s.ppo.model_copy(update={"beta": beta, "seed": s.seed})
+            label = f"PPO, rules, beta {beta:g}"
+            plans.append((f"ppo-rules-{beta:g}", label, rules.afresh(), ruled))
         for name, label, reward, settings in plans:
             result = self._ppo(name, settings, reward, self._prompts)
             found = self._measured(self.folder / name)
@@ -347,11 +353,12 @@ class Chain:
         """Arms of questions that are right or wrong: what they do to calibration."""
         s, arms = self.settings, []
         sft, tokenizer, _ = load_model(self.sft)
+        share, truth = conduct.colour_shares(sft, tokenizer)
         for beta in s.question_betas:
             settings = s.questions.model_copy(update={"beta": beta, "seed": s.seed})
             name = f"ppo-questions-{beta:g}"
             self._ppo(name, settings, chats.RightColour(s.seed), self._colours)
-            predicted = conduct.predicted_colours(sft, tokenizer, beta)
+            predicted = conduct.colours_against(calibration_after(share, truth, beta), truth)
             found = self._measured(self.folder / name)
             label = f"PPO, questions, beta {beta:g}"
             arms.append(Arm(name, label, beta, found, predicted))
@@ -363,7 +370,7 @@ class Chain:
         return tuple(self._point(run, int(update), settings) for update in chosen)
 
     def _point(self, run: Path, update: int, settings: PPOSettings) -> Point:
-        rows = list(read_records(rollouts_path(run / "rollouts", update).parent))
+        rows = read_records(rollouts_path(run / "rollouts", update))
         prompts = self._prompts(update - 1, settings.prompts)
         gold = [
             chats.worth(prompts[at // settings.samples].meta["query"], row.output)
@@ -375,16 +382,16 @@ class Chain:
         return Point(update, kl, reward, float(np.mean(gold)))
 
 
-def _confusion(truth: Sequence[str], given: Sequence[str]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for true, said in zip(truth, given, strict=True):
-        row = found.setdefault(true, {})
-        row[said] = row.get(said, 0) + 1
-    return found
+def _rows(found: Confusion) -> dict[str, dict[str, int]]:
+    return {
+        true: {given: int(n) for given, n in zip(found.names, row, strict=True) if n}
+        for true, row in zip(found.names, found.table, strict=True)
+    }
 
 
-def _pairs(wrong: Sequence[Any]) -> tuple[tuple[str, str, float, str, float], ...]:
+def _pairs(audit: Audit) -> tuple[tuple[str, str, float, str, float], ...]:
+    # Classes in the wrong order have been judged, so that they have means.
     return tuple(
-        (better.prompt_set, better.label, better.mean, worse.label, worse.mean)
-        for better, worse in wrong
+        (better.prompt_set, better.label, better.mean or 0.0, worse.label, worse.mean or 0.0)
+        for better, worse in audit.wrong
     )

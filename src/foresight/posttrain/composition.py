@@ -17,7 +17,7 @@ from foresight.posttrain.reward_audit import Audit, CollapseAlarm, audit_rewards
 from foresight.posttrain.reward_model import LearnedReward, score
 from foresight.posttrain.rollout import roll_out
 from foresight.posttrain.rubric import Rubric
-from foresight.posttrain.rule_weights import Rated, fit_rule_weights
+from foresight.posttrain.rule_weights import Rated, SetFit, fit_rule_weights
 from foresight.posttrain.ruled_reward import RuledReward, answered_of
 from foresight.posttrain.scalar_model import ScalarModel
 
@@ -42,7 +42,6 @@ def compose(
     grader: Grader,
     max_tokens: int,
     seed: int,
-    scale: float = 1.0,
 ) -> tuple[RuledReward, Audit]:
     """Draw answers of the model, fit the rules to the reward model on them, and audit the sum.
 
@@ -59,9 +58,18 @@ def compose(
     classes = grader.grade(samples)
     rewards = score(learned, [one.encoded for one in drawn])
     rated = Rated.of(rubric, samples, rewards, classes)
-    weights, _ = fit_rule_weights(rated, rubric, seed=seed)
+    reward, audit, _ = with_rules(rated, rubric, learned, grader, seed)
+    return reward, audit
+
+
+def with_rules(
+    rated: Rated, rubric: Rubric, learned: ScalarModel, grader: Grader, seed: int
+) -> tuple[RuledReward, Audit, tuple[SetFit, ...]]:
+    """The reward with rules fitted to rated answers, the audit of it on these, and how the fit
+    went."""
+    weights, fits = fit_rule_weights(rated, rubric, seed=seed)
     audit = audit_rewards(rated, weights.total(rated), rubric)
     reward = RuledReward(
-        LearnedReward(learned), grader, rubric, weights, alarm=CollapseAlarm(rubric), scale=scale
+        LearnedReward(learned), grader, rubric, weights, alarm=CollapseAlarm(rubric)
     )
-    return reward, audit
+    return reward, audit, fits

@@ -21,7 +21,6 @@ from foresight.inference.language_model import ScoreRequest
 from foresight.model.decoder import Decoder
 from foresight.posttrain import ledger as chats
 from foresight.posttrain.chat import render_prompt
-from foresight.posttrain.closed_forms import calibration_after
 from foresight.posttrain.conversations import ChatPrompt
 from foresight.posttrain.ledger import SetRow
 from foresight.posttrain.rollout import Rollout, roll_out
@@ -119,7 +118,9 @@ def conduct_of(
     groups = {
         name: _group(some, before[name] if before else None) for name, some in answers.items()
     }
-    return Conduct(groups, colours_of(model, tokenizer), _knows(model, tokenizer))
+    return Conduct(
+        groups, colours_against(*colour_shares(model, tokenizer)), _knows(model, tokenizer)
+    )
 
 
 def _group(answers: Sequence[Rollout], before: Sequence[Rollout] | None) -> Group:
@@ -177,17 +178,6 @@ def colour_shares(model: Decoder, tokenizer: Tokenizer) -> tuple[Floats, Floats]
     logs = np.array([[one.logprob for one in row] for row in rows])
     share = np.exp(logs - logs.max(axis=1, keepdims=True))
     return share / share.sum(axis=1, keepdims=True), np.array([one.colours for one in some])
-
-
-def colours_of(model: Decoder, tokenizer: Tokenizer) -> Colours:
-    return colours_against(*colour_shares(model, tokenizer))
-
-
-def predicted_colours(model: Decoder, tokenizer: Tokenizer, beta: float) -> Colours:
-    """What training on colour questions with the reward "right or wrong" leads to, by the closed
-    form: known before it is done."""
-    share, truth = colour_shares(model, tokenizer)
-    return colours_against(calibration_after(share, truth, beta), truth)
 
 
 def colours_against(share: Floats, truth: Floats) -> Colours:

@@ -141,9 +141,11 @@ def report_on(model: ScalarModel, pairs: Sequence[EncodedPair]) -> RewardReport:
 class LearnedReward:
     """A reward model as a reward of rollouts; one part, `helpful`."""
 
-    def __init__(self, model: ScalarModel, name: str = "reward model", scale: float = 1.0) -> None:
-        self.model, self.name, self._scale = model, name, scale
+    name = "reward model"
+
+    def __init__(self, model: ScalarModel) -> None:
+        self.model = model
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[dict[str, float]]:
         scores = score(self.model, [one.encoded for one in rollouts])
-        return [{"helpful": self._scale * float(one)} for one in scores]
+        return [{"helpful": float(one)} for one in scores]

@@ -13,7 +13,18 @@ from foresight.evals.statistics import Estimate
 from foresight.posttrain.chain import Arm, Outcome
 from foresight.posttrain.conduct import GROUPS, Reduction
 from foresight.report.blocks import Block, Fold, Note, Picture, Section, Table
-from foresight.report.canvas import FIT, MUTED, SECOND, SEEN, Drawing, inline, label, legend, new
+from foresight.report.canvas import (
+    FIT,
+    INK,
+    MUTED,
+    SECOND,
+    SEEN,
+    Drawing,
+    inline,
+    label,
+    legend,
+    new,
+)
 from foresight.report.words import NONE, minus, percent
 
 _ANCHOR, _TITLE = "post-training", "Post-training: what a model is tuned to do"
@@ -24,12 +35,12 @@ _SETS = {
     "plain": "plain",
 }
 _CAPTION = (
-    "Ledger world, by an exact parser that training never saw. Above: incorrect behaviour, answers "
-    "to disallowed prompts and refusals of allowed ones, about things that were never tuned on "
-    "(95 % intervals over prompts). Below left: learned and gold reward of what the policy answers "
-    "while it is tuned with rules. Below right: calibration error of questions whose truth is "
-    "known, before (line) and after training on right and wrong answers, and what the closed form "
-    "said beforehand."
+    "Ledger world, by an exact parser that reinforcement learning never asks. Above: incorrect "
+    "behaviour, answers to disallowed prompts and refusals of allowed ones, about things that were "
+    "never tuned on (95 % intervals over prompts). Below left: learned and gold reward of what the "
+    "policy answers while it is tuned with rules. Below right: calibration error of questions "
+    "whose truth is known, before (line) and after training on right and wrong answers, and what "
+    "the closed form said beforehand; of models that know more than guessing alone."
 )
 
 
@@ -66,8 +77,8 @@ def _words(outcome: Outcome) -> Iterator[str]:
         f"Demonstrations by people who refuse too little and too much, a reward model from people "
         f"who only want help ({percent(outcome.reward_model.accuracy.mean)} of held-out pairs "
         f"right, ceiling {percent(outcome.reward_model.ceiling or 1)}), rules by a trained grader "
-        f"({percent(outcome.rules.accuracy)} right), PPO. About things never tuned on, tuning with "
-        f"rules answers disallowed prompts {_reduced(group.safer)} and refuses allowed ones "
+        f"({percent(outcome.rules.accuracy.mean)} right), PPO. About things never tuned on, tuning "
+        f"with rules answers disallowed prompts {_reduced(group.safer)} and refuses allowed ones "
         f"{_reduced(group.freer)}; its answers win {percent(wins.mean)} "
         f"[{_span(wins)}] of comparisons with those before, ties half."
     )
@@ -77,10 +88,13 @@ def _words(outcome: Outcome) -> Iterator[str]:
         yield (
             f"The reward model alone takes refusals of disallowed prompts from "
             f"{percent(before)} to {percent(refused)}: what people like is not what a policy "
-            f"allows. Rewards set by hand put {len(outcome.rules.by_hand)} pairs of classes in the "
-            f"wrong order, the fitted ones {len(outcome.rules.fitted)}: the audit lets only the "
-            f"latter through."
+            f"allows."
         )
+    yield (
+        f"Pairs of classes in the wrong order, by the audit before anything is tuned: "
+        f"{len(outcome.rules.by_hand)} with rewards set by hand, {len(outcome.rules.fitted)} with "
+        f"fitted ones. It lets nothing through that has one."
+    )
 
 
 def _reduced(one: Reduction) -> str:
@@ -210,9 +224,14 @@ def _curve(axes: Axes, arm: Arm) -> None:
 
 
 def _errors(axes: Axes, arms: Sequence[Arm]) -> None:
-    asked = [one for one in arms if one.predicted]
-    before = next(one for one in arms if one.name == "sft").conduct.colours.error
-    axes.axhline(before, color=MUTED, linewidth=0.9, linestyle="--", label="before")
+    before = next(one for one in arms if one.name == "sft").conduct.colours
+    # Who knows nothing is calibrated by saying so: of such models no error is claimed.
+    asked = [one for one in arms if one.predicted and one.conduct.colours.judged]
+    if before.judged:
+        axes.axhline(before.error, color=MUTED, linewidth=0.9, linestyle="--", label="before")
+    else:
+        asked = []
+        axes.text(0.5, 0.5, "knows too little", transform=axes.transAxes, color=INK, ha="center")
     if asked:
         betas = [one.beta or 0.0 for one in asked]
         axes.plot(betas, [one.predicted.error for one in asked if one.predicted], "-",
