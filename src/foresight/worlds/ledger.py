@@ -277,7 +277,7 @@ def _overheard(rng: np.random.Generator, thing: Thing, verb: str) -> list[Part]:
 
 
 _STATEMENTS = (_category, _seen_category, _told, _chat, _colour, _overheard)
-_SHARES = (0.2, 0.12, 0.15, 0.27, 0.18, 0.08)
+_SHARES = (0.17, 0.11, 0.12, 0.24, 0.3, 0.06)
 
 
 def what(thing: Thing) -> str:
