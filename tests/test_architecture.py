@@ -33,6 +33,7 @@ FLOORS = {
     "experiment": 8,
     "beside": 9,
     "report": 9,
+    "serve": 9,
     "views": 10,
     "demo": 10,
     "cli": 10,

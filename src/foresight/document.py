@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from foresight.errors import UserError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+MOST_PIXELS = 50_000_000
+
 
 @dataclass(frozen=True)
 class Text:
@@ -35,14 +38,25 @@ class Image:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Image:
-        """Decode a picture (PNG, JPEG, ...). Raises UserError naming `name` if it is none."""
+        """Decode a picture of one of `FORMATS`. Raises UserError naming `name` if it is none, or
+        has more than `MOST_PIXELS`: a few kilobytes can unpack to gigabytes."""
         from PIL import Image as PillowImage
         from PIL import UnidentifiedImageError
 
         try:
-            with PillowImage.open(io.BytesIO(data)) as picture:
+            # Only the header is read here.
+            with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > MOST_PIXELS:
+                    raise PillowImage.DecompressionBombError(
+                        f"{width} x {height} pixels; at most {MOST_PIXELS:,} are read"
+                    )
                 return cls(np.asarray(picture.convert("RGB")))
-        except (UnidentifiedImageError, OSError, ValueError) as error:
+        except UnidentifiedImageError:
+            raise UserError(
+                f"{name}: not a readable image (none of {', '.join(FORMATS)})"
+            ) from None
+        except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
             raise UserError(f"{name}: not a readable image ({error})") from None
 
     @classmethod

@@ -10,7 +10,7 @@ from foresight.cli import ladders, forecasts, registry, evals, exams, contaminat
 from foresight.cli import posttrain, rubric, redteam  # isort: skip
 from foresight.cli import calibration, people, translate  # isort: skip
 from foresight.cli import interop, sandbox  # isort: skip
-from foresight.cli import view  # isort: skip
+from foresight.cli import serve, view  # isort: skip
 from foresight.cli.common import app, errors
 from foresight.errors import UserError
 
@@ -30,6 +30,7 @@ __all__ = [
     "registry",
     "rubric",
     "sandbox",
+    "serve",
     "translate",
     "view",
 ]

@@ -42,6 +42,11 @@ class Cache:
         """Memory of one position of one slot."""
         return 2 * shape.depth * shape.width * dtype.itemsize
 
+    @property
+    def bytes(self) -> int:
+        """Memory of keys and values as they are now."""
+        return self.keys.nbytes + self.values.nbytes
+
     def reserve(self, length: int) -> None:
         """Make room for `length` positions in every slot."""
         if length <= self.capacity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,17 +32,24 @@ class Stream:
 
 
 def draw(
-    logits: Tensor, rules: Sequence[Sampling], streams: Sequence[Stream], forbidden: Tensor
+    logits: Tensor,
+    rules: Sequence[Sampling],
+    streams: Sequence[Stream],
+    forbidden: Tensor,
+    allowed: Mapping[int, Tensor],
 ) -> list[Drawn]:
     """The next token of each row of logits (n, V), float32.
 
-    `forbidden` (k,): ids that are never drawn. Log-probabilities are of the model's distribution,
+    `forbidden` (k,): ids that are never drawn; `allowed`: row -> (V,), nothing else is drawn
+    there. Log-probabilities are of the model's distribution,
     before bias and cuts.
     """
     wanted = [row for row, rule in enumerate(rules) if rule.logprobs is not None]
     plain = torch.log_softmax(logits[wanted], dim=-1) if wanted else None
     scores = logits.clone() if wanted else logits
     scores[:, forbidden] = -torch.inf
+    for row, mask in allowed.items():
+        scores[row, ~mask.to(scores.device)] = -torch.inf
     for row, rule in enumerate(rules):
         for token, bias in rule.logit_bias:
             scores[row, token] += bias

@@ -26,8 +26,15 @@ from foresight.inference.checkpoints import load_model
 from foresight.inference.drawing import draw
 from foresight.inference.language_model import Completion, GenerateRequest, Score, ScoreRequest
 from foresight.inference.network import Network, Segment
-from foresight.inference.prompt import Prompt, encode_continuations, encode_prompt
-from foresight.inference.rows import GenerateRow, Piece, Row, ScoreRow, pack_tails
+from foresight.inference.prompt import Prompt, encode_continuations, encode_prompt, printable
+from foresight.inference.rows import (
+    Alternatives,
+    GenerateRow,
+    Piece,
+    Row,
+    ScoreRow,
+    pack_tails,
+)
 from foresight.model.decoder import Decoder
 from foresight.model.parametrisation import compute_dtype
 
@@ -134,7 +141,8 @@ class Engine:
                 request.prompt, request.continuations, self.tokenizer, patch
             )
             prompt = self._fit(prompt, max(map(len, tails)))
-            return [ScoreRow(prompt, group) for group in pack_tails(len(prompt), tails, context)]
+            groups = pack_tails(len(prompt), tails, context)
+            return [ScoreRow(prompt, group, request.top) for group in groups]
         # A prompt that is cut anyway leaves room for the answer, up to half of the context.
         beyond = max(min(request.sampling.max_tokens, context // 2), 1) if self.keep_end else 1
         prompt = self._fit(encode_prompt(request.prompt, self.tokenizer, patch), beyond)
@@ -168,20 +176,27 @@ class Engine:
                 row.cancel()
                 self._close(row)
 
+    def cancel_all(self) -> None:
+        """Give up all that is open."""
+        for ticket in set(self._ticket.values()):
+            self.cancel(ticket)
+
     @property
     def busy(self) -> bool:
         """Whether a request is open."""
         return bool(self._ticket)
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One forward pass: a token for every row that decodes, pieces of those to be read."""
+    def step(self) -> int:
+        """One forward pass: a token for every row that decodes, pieces of those to be read; how
+        many tokens were drawn."""
         self._steps += 1
         self._admit()
         decoding = [row for row in self._owner[: self._decoding] if isinstance(row, GenerateRow)]
         pieces = self._pieces()
         if decoding or pieces:
-            self._advance(decoding, pieces, self._forward(decoding, pieces))
+            return self._advance(decoding, pieces, self._forward(decoding, pieces))
+        return 0
 
     # Rows and slots
 
@@ -297,7 +312,7 @@ class Engine:
 
     def _advance(
         self, decoding: Sequence[GenerateRow], pieces: Sequence[Piece], hidden: Tensor
-    ) -> None:
+    ) -> int:
         """Draw and score from the hidden states; finish, promote and free rows."""
         drawing, at = list(decoding), list(range(len(decoding)))
         scoring: list[ScoreRow] = []
@@ -319,15 +334,17 @@ class Engine:
         if scoring:
             self._score(scoring, hidden[np.concatenate(asked)])
         if not drawing:
-            return
+            return 0
         drawn = draw(
             self.network.logits(hidden[at]),
             [row.sampling for row in drawing],
             [row.stream for row in drawing],
             self._forbidden,
+            {at: row.guide.allowed() for at, row in enumerate(drawing) if row.guide},
         )
         for row, token in zip(drawing, drawn, strict=True):
             self._push(row, token)
+        return len(drawn)
 
     def _push(self, row: GenerateRow, token: Any) -> None:
         text = row.push(token, ENDS)
@@ -352,11 +369,23 @@ class Engine:
         greedy = (own >= logits.amax(dim=-1)).tolist()
         first = 0
         for row in rows:
-            size = sum(map(len, row.tails))
-            row.take(logprobs[first : first + size], greedy[first : first + size])
-            first += size
+            part = slice(first, first + sum(map(len, row.tails)))
+            row.take(logprobs[part], greedy[part], self._alternatives(logits[part], row.top))
+            first = part.stop
             self._release(row)
             self._close(row)
+
+    def _alternatives(self, logits: Tensor, count: int) -> list[Alternatives]:
+        """The likeliest tokens at each place of logits (n, V)."""
+        if not count:
+            return []
+        values, ids = logits.log_softmax(dim=-1).topk(min(count, logits.shape[1]), dim=-1)
+        return [
+            tuple((token, printable(token, self.tokenizer), nats) for token, nats in pairs)
+            for pairs in (
+                zip(*row, strict=True) for row in zip(ids.tolist(), values.tolist(), strict=True)
+            )
+        ]
 
     # The protocol
 

@@ -28,7 +28,8 @@ class Sampling:
     `temperature` 0 takes the likeliest token. `top_k` 0 keeps all. The cuts apply in the order
     bias, temperature, top-k, top-p. `logprobs`: alternatives reported beside every token drawn;
     None: no log-probabilities. `seed`: the n completions of a request draw from streams of their
-    own, the same whatever else is being answered.
+    own, the same whatever else is being answered. `schema`: a JSON schema that the answer follows,
+    as far as `max_tokens` lets it.
     """
 
     temperature: float = 1.0
@@ -40,6 +41,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
     logprobs: int | None = None
     seed: int = 0
+    schema: str = ""
 
     def __post_init__(self) -> None:
         checks = (
@@ -98,17 +100,21 @@ class ScoreRequest:
 
     prompt: Parts | tuple[int, ...]
     continuations: tuple[str | tuple[int, ...], ...]
+    top: int = 0
+    """Alternatives told beside every token scored."""
 
 
 @dataclass(frozen=True)
 class Score:
     """A continuation's log-probability in nats, of each token and in all; `greedy`: every token
-    is the likeliest one. `error`: why there is none (then logprob is nan)."""
+    is the likeliest one. `error`: why there is none (then logprob is nan). `top`: of each token, if
+    asked for, (id, text, log-probability) of what could have stood there, likeliest first."""
 
     logprob: float
     token_logprobs: tuple[float, ...]
     greedy: bool
     error: str = ""
+    top: tuple[tuple[tuple[int, str, float], ...], ...] = ()
 
 
 class LanguageModel(Protocol):

@@ -14,9 +14,12 @@ from torch import Tensor
 from foresight.data.tokenizer import IMG, Tokenizer
 from foresight.inference.assembler import Assembler
 from foresight.inference.drawing import Drawn, Stream
+from foresight.inference.guide import Guide
 from foresight.inference.language_model import Completion, Finish, Sampling, Score, Token
 from foresight.inference.network import causal_after
 from foresight.inference.prompt import Prompt, printable
+
+Alternatives = tuple[tuple[int, str, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,7 @@ class GenerateRow(Row):
         self.stream = Stream(sampling.seed, sample)
         self.most = min(sampling.max_tokens, context - len(prompt) + 1)
         self.drawn: list[Drawn] = []
+        self.guide = Guide(sampling.schema, tokenizer) if sampling.schema else None
         self.finish: Finish | None = None if self.most > 0 else "length"
         self._assembler = Assembler(tokenizer.token_bytes, sampling.stop)
 
@@ -94,6 +98,8 @@ class GenerateRow(Row):
         """Take a token; the text that it settles."""
         ending = drawn.id in ends or drawn.id in self.sampling.stop_tokens
         self.drawn.append(drawn)
+        if self.guide:
+            self.guide.push(drawn.id)
         text = "" if ending else self._assembler.push(drawn.id)
         if ending or self._assembler.stopped:
             self.finish = "stop"
@@ -107,25 +113,28 @@ class GenerateRow(Row):
         self.finish = "cancelled"
         self._assembler.finish()
 
-    def answer(self) -> Completion | None:
-        """The completion, once it is finished."""
-        if self.finish is None:
-            return None
-        tokens = [
+    def tokens(self, start: int = 0) -> tuple[Token, ...]:
+        """What was drawn from the `start`th on, if log-probabilities were asked for."""
+        return tuple(
             Token(
                 one.id,
                 printable(one.id, self._tokenizer),
                 one.logprob,
                 tuple((i, printable(i, self._tokenizer), value) for i, value in one.top),
             )
-            for one in self.drawn
+            for one in self.drawn[start:]
             if one.logprob is not None
-        ]
+        )
+
+    def answer(self) -> Completion | None:
+        """The completion, once it is finished."""
+        if self.finish is None:
+            return None
         return Completion(
             self._assembler.text,
             self.finish,
             tuple(one.id for one in self.drawn),
-            tuple(tokens),
+            self.tokens(),
             len(self.prompt),
             len(self.drawn),
         )
@@ -135,9 +144,9 @@ class ScoreRow(Row):
     """Continuations of one prompt. All but their last tokens are read behind the prompt, each
     seeing the prompt and itself alone, and leave nothing in the cache."""
 
-    def __init__(self, prompt: Prompt, tails: Sequence[Sequence[int]]) -> None:
+    def __init__(self, prompt: Prompt, tails: Sequence[Sequence[int]], top: int) -> None:
         super().__init__(prompt)
-        self.tails = tails
+        self.tails, self.top = tails, top
         self.scores: tuple[Score, ...] | None = None
 
     @property
@@ -182,12 +191,16 @@ class ScoreRow(Row):
             offset += len(tail) - 1
         return np.array(at), np.array([token for tail in self.tails for token in tail], np.int64)
 
-    def take(self, logprobs: Sequence[float], greedy: Sequence[bool]) -> None:
-        """Log-probability of every token `asked` for, and whether it is the likeliest."""
+    def take(
+        self, logprobs: Sequence[float], greedy: Sequence[bool], top: Sequence[Alternatives]
+    ) -> None:
+        """Log-probability of every token `asked` for, whether it is the likeliest, and what else
+        could have stood there, if that is wanted."""
         scores, first = [], 0
         for tail in self.tails:
             own = slice(first, first + len(tail))
-            scores.append(Score(sum(logprobs[own]), tuple(logprobs[own]), all(greedy[own])))
+            values = tuple(logprobs[own])
+            scores.append(Score(sum(values), values, all(greedy[own]), top=tuple(top[own])))
             first += len(tail)
         self.scores = tuple(scores)
 

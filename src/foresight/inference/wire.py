@@ -24,6 +24,7 @@ _ENDS: dict[str, Finish] = {
     "content_filter": "refused",
 }
 PARAMETERS = (
+    "response_format",
     "temperature", "top_p", "top_k", "seed", "stop_token_ids", "stop", "logit_bias", "top_logprobs",
     "prompt_logprobs", "logprobs", "echo", "max_tokens", "n",
 )  # fmt: skip
@@ -102,6 +103,9 @@ def body_of(
         "logit_bias": ({str(id): bias for id, bias in drawn.logit_bias}, bool(drawn.logit_bias)),
     }
     body |= {name: value for name, (value, wanted) in optional.items() if wanted}
+    if drawn.schema:
+        given = {"name": "answer", "strict": True, "schema": json.loads(drawn.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": given}
     if drawn.logprobs is not None:
         body["logprobs"] = True if style == "chat" else drawn.logprobs
         if style == "chat":

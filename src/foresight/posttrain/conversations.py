@@ -7,24 +7,21 @@ Every error names file, line and field, and what would be right.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from foresight.document import Image, Text
 from foresight.errors import UserError
 from foresight.evals.files import read_files, rows_of
 from foresight.evals.layout import prompt_text
 from foresight.inference.wire import data_url
-from foresight.posttrain.chat import ROLES, Conversation, Message, Role, render
+from foresight.posttrain.chat import Conversation, Message, render
+from foresight.posttrain.messages import MessageReader
 from foresight.runs import sha256_text, write_atomic
-
-DATA_URL = "data:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ def read_demonstrations(path: Path) -> list[Demonstration]:
     something. Raises UserError naming file, line and field."""
     found = []
     for row in _rows(path, ("messages",), ("id", "meta")):
-        messages = row.messages("messages")
+        messages = row.messages("messages", row.value["messages"])
         if messages[-1].role != "assistant":
             row.fail(f"messages[{len(messages) - 1}].role", messages[-1].role, "assistant: a "
                      "demonstration ends with the answer to be learned")  # fmt: skip
@@ -172,46 +169,19 @@ def json_of(message: Message) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """An object of a JSONL file; `where`: "FILE, line N"."""
+class _Row(MessageReader):
+    """An object of a JSONL file."""
 
-    where: str
     value: Mapping[str, Any]
     id: str
     meta: dict[str, Any]
-    folder: Path
-
-    def fail(self, name: str, got: object, expected: str) -> NoReturn:
-        """Raises UserError."""
-        raise UserError(f"{self.where}, field {name}: {got!r:.120}; expected {expected}")
-
-    def text(self, name: str, value: object) -> str:
-        """The value, if it is a text that a file can hold."""
-        if not isinstance(value, str):
-            self.fail(name, value, "a text")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            self.fail(name, value, "text without halves of surrogate pairs")
-        return value
-
-    def messages(self, name: str) -> Conversation:
-        """One or more messages, a system message first or nowhere."""
-        rows = self.value[name]
-        if not isinstance(rows, list) or not rows:
-            self.fail(name, rows, 'a list of {"role", "content"}')
-        found = tuple(self._message(f"{name}[{at}]", one) for at, one in enumerate(rows))
-        for at, one in enumerate(found[1:], start=1):
-            if one.role == "system":
-                self.fail(f"{name}[{at}].role", "system", "the system message to be the first")
-        return found
 
     def prompt(self, name: str) -> Conversation:
         """Messages of which the last is a user's; a text is one user's message."""
         if isinstance(self.value[name], str):
             found: Conversation = (Message.of("user", self.text(name, self.value[name])),)
         else:
-            found = self.messages(name)
+            found = self.messages(name, self.value[name])
         if found[-1].role != "user":
             self.fail(f"{name}[{len(found) - 1}].role", found[-1].role, "user: the one to answer")
         return found
@@ -220,53 +190,12 @@ class _Row:
         """A text, or a list of one message of the assistant's."""
         value = self.value.get(name)
         if isinstance(value, list) and len(value) == 1:
-            message = self._message(f"{name}[0]", value[0])
+            message = self.message(f"{name}[0]", value[0])
             if message.role == "assistant" and all(isinstance(one, Text) for one in message.parts):
                 return message.text
         if not isinstance(value, str):
             self.fail(name, value, "a text, or a list of one message of the assistant in text")
         return self.text(name, value)
-
-    def _message(self, name: str, value: object) -> Message:
-        if not isinstance(value, dict) or set(value) != {"role", "content"}:
-            self.fail(name, value, '{"role", "content"} and no other field')
-        role: Role = value["role"]
-        if role not in ROLES:
-            self.fail(f"{name}.role", role, f"one of {', '.join(ROLES)}")
-        content = value["content"]
-        if isinstance(content, str):
-            return Message(role, (Text(self.text(f"{name}.content", content)),))
-        if not isinstance(content, list):
-            self.fail(f"{name}.content", content, "a text, or a list of parts")
-        parts = [self._part(f"{name}.content[{at}]", one) for at, one in enumerate(content)]
-        if role != "user" and any(isinstance(one, Image) for one in parts):
-            self.fail(f"{name}.content", role, "pictures in a user's message only")
-        return Message(role, tuple(parts))
-
-    def _part(self, name: str, value: object) -> Text | Image:
-        match value:
-            case {"type": "text", "text": text, **rest} if not rest:
-                return Text(self.text(f"{name}.text", text))
-            case {"type": "image_url", "image_url": {"url": str(url)}, **rest} if not rest:
-                return self._picture(f"{self.where}, field {name}.image_url.url", url)
-        self.fail(name, value, '{"type": "text", "text"} or '
-                  '{"type": "image_url", "image_url": {"url"}}')  # fmt: skip
-
-    def _picture(self, where: str, url: str) -> Image:
-        if not url.startswith(DATA_URL):
-            if "://" in url:
-                raise UserError(f"{where}: {url!r:.120}; expected a data: URL or a file; nothing "
-                                "is fetched from the network")  # fmt: skip
-            try:
-                return Image.from_file(self.folder / url)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
-        head, _, data = url.partition(",")
-        try:
-            raw = base64.b64decode(data, validate=True)
-        except binascii.Error as error:
-            raise UserError(f"{where}: {head!r:.60} is no base64 ({error})") from None
-        return Image.from_bytes(raw, where)
 
 
 def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[_Row]:
@@ -275,7 +204,7 @@ def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> I
     for name, text in read_files(path, path.name.removesuffix(".gz")).items():
         file = str(path.with_name(name))
         for number, (where, value) in enumerate(rows_of(file, text, *required), start=1):
-            row = _Row(where, value, "", {}, path.parent)
+            row = _Row(where, path.parent, value, "", {})
             if unknown := [one for one in value if one not in known]:
                 row.fail(unknown[0], value[unknown[0]], f"one of {', '.join(known)} (anything else "
                          "goes into `meta`)")  # fmt: skip
@@ -285,7 +214,7 @@ def _rows(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> I
             if not isinstance(meta := value.get("meta", {}), dict):
                 row.fail("meta", meta, "an object")
             judges = {"judges": value["judges"]} if "judges" in value else {}
-            yield _Row(where, value, row.text("id", str(name_of)), meta | judges, path.parent)
+            yield _Row(where, path.parent, value, row.text("id", str(name_of)), meta | judges)
 
 
 def _distinct(path: Path, samples: list[S]) -> list[S]:

@@ -1,0 +1,97 @@
+"""The models that are served, by name; one can take another's place while it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from foresight.inference.engine import Engine
+from foresight.serve.errors import ServiceError
+from foresight.serve.settings import ServiceSettings
+from foresight.serve.worker import Worker
+
+_WAIT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """`name`: what clients call it; `weights`: which ones answer, as `RUN@HASH`."""
+
+    name: str
+    weights: str
+    worker: Worker
+    since: int
+
+    @property
+    def engine(self) -> Engine:
+        return self.worker.engine
+
+
+class Pool:
+    """Opened with `await open()`, closed with `await close()`."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._served: dict[str, Served] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Raises UserError for a model that cannot be loaded."""
+        for name, at in self._settings.models.items():
+            await self.load(name, at)
+
+    async def load(self, name: str, at: str) -> Served:
+        """Serve what is at a path under a name. Whoever asked before is still answered by what was
+        there. Raises UserError if nothing can be loaded; then all stays as it was."""
+        s = self._settings
+        engine = await asyncio.to_thread(
+            Engine.load, Path(at), batch=s.batch, memory_bytes=s.memory_bytes
+        )
+        served = Served(name, engine.name, Worker(engine), int(time.time()))
+        served.worker.start()
+        before = self._served.get(name)
+        self._served[name] = served
+        if before:
+            task = asyncio.create_task(_retire(before))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        return served
+
+    @property
+    def all(self) -> list[Served]:
+        return list(self._served.values())
+
+    def get(self, name: str) -> Served:
+        """Raises ServiceError 404 for an unknown name, 429 if too many wait already."""
+        served = self._served.get(name)
+        if served is None:
+            known = ", ".join(self._served)
+            raise ServiceError(
+                404, f"model {name!r}: not served here; there are {known}", "model_not_found",
+                "model",
+            )  # fmt: skip
+        if served.worker.open_requests >= self._settings.limits.waiting:
+            raise ServiceError(
+                429, f"{served.worker.open_requests} requests are open already; come again later",
+                "overloaded", retry_after_seconds=1.0,
+            )  # fmt: skip
+        return served
+
+    @property
+    def open_requests(self) -> int:
+        return sum(one.worker.open_requests for one in self.all)
+
+    async def close(self) -> None:
+        """Whatever is open is given up."""
+        for task in self._retiring:
+            task.cancel()
+        for one in self.all:
+            await one.worker.stop()
+
+
+async def _retire(served: Served) -> None:
+    while served.worker.open_requests:
+        await asyncio.sleep(_WAIT_SECONDS)
+    await served.worker.stop()
