@@ -250,7 +250,7 @@ class FeedbackBody(BaseModel):
 
 
 class SwapBody(BaseModel):
-    """A run directory below the folder that the service was given."""
+    """A run directory."""
 
     model_config = _BASE
     path: Name

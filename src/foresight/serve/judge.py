@@ -46,18 +46,17 @@ class Judge:
         if not self.policy.judges(side):
             return Verdict()
         asked, answered = _shortened(asked), _shortened(answered)
-        scores = {one.name: 0.0 for one in self.policy.categories if side in one.sides}
         text = answered if side == "output" else asked
         learned = await asyncio.to_thread(self._learned, asked, answered)
-        for name in scores:
-            if any(rule.search(text) for rule in self._rules[name]):
-                scores[name] = 1.0
-            scores[name] = max(scores[name], learned.get(name, 0.0))
-        if self._asks is not None:
-            for one in self.policy.categories:
-                if one.name in scores and one.asks:
-                    asked_of = await self._asks(one.asks, asked, answered)
-                    scores[one.name] = max(scores[one.name], asked_of)
+        scores = {}
+        for one in self.policy.categories:
+            if side not in one.sides:
+                continue
+            found = [learned.get(one.name, 0.0)]
+            found += [1.0 for rule in self._rules[one.name] if rule.search(text)]
+            if self._asks is not None and one.asks:
+                found.append(await self._asks(one.asks, asked, answered))
+            scores[one.name] = max(found)
         return self._verdict(scores)
 
     def _learned(self, asked: str, answered: str) -> dict[str, float]:

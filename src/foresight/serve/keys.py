@@ -95,7 +95,7 @@ def read_keys(path: Path) -> list[Key]:
     return found.keys
 
 
-def add_key(path: Path, name: str, role: Role) -> str:
+def add_key(path: Path, name: str, role: Role = "user") -> str:
     """A new key in the file, which is made if need be; the key, which is told this once. Raises
     UserError if the name is taken."""
     with locked(path.resolve().parent):

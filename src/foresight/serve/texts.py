@@ -12,7 +12,7 @@ from foresight.errors import UserError
 from foresight.inference.prompt import encode_prompt, printable
 from foresight.posttrain.chat import CHAT_TEMPLATE, render_prompt
 from foresight.serve import prompts
-from foresight.serve.bodies import DetokenizeBody, TokenizeBody
+from foresight.serve.bodies import DetokenizeBody, SwapBody, TokenizeBody
 from foresight.serve.errors import ServiceError
 from foresight.serve.pool import Served
 from foresight.serve.service import ERRORS, service_of
@@ -92,3 +92,13 @@ async def tokenizer_info(request: Request) -> dict[str, Any]:
             for one in service_of(request).pool.all
         ]
     }
+
+
+@router.post("/admin/models/{name}", responses=ERRORS)
+async def swap(name: str, body: SwapBody, request: Request) -> dict[str, Any]:
+    """Serve another run under a name, or a new name; whoever asked before is still answered by
+    what was there."""
+    try:
+        return _model(await service_of(request).pool.load(name, body.path))
+    except UserError as error:
+        raise ServiceError(400, str(error), "cannot_load", "path") from None

@@ -36,7 +36,7 @@ VERBS = (*ROUGH, *GENTLE)
 TOOLS = ("hook", "lamp", "rope", "tray", "fork", "drum", "tube", "cork")
 MOVES = ("press", "turn", "lift", "shake", "wait", "knock", "pull", "blow")
 PALETTE = tuple(COLOURS)[:6]
-MODES = (0.35, 0.5, 0.65, 0.8)
+MODES = (0.45, 0.6, 0.75, 0.9)
 """How often an object is found in its commonest colour."""
 HELD_OUT_SHARE = 0.25
 PER_DOCUMENT = 6
