@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 import foresight
 from foresight.errors import UserError
-from foresight.serve import chat, completions, decisions, moderations, texts
+from foresight.serve import chat, completions, decisions, desk, moderations, texts
 from foresight.serve.audit import AuditLog
 from foresight.serve.decisions import asks_of
 from foresight.serve.door import Door
@@ -67,7 +67,7 @@ def build(settings: ServiceSettings) -> ASGIApp:
         redoc_url=None,
     )  # fmt: skip
     app.state.service = service
-    for part in (chat, completions, decisions, moderations, texts):
+    for part in (chat, completions, decisions, desk, moderations, texts):
         app.include_router(part.router)
     app.add_api_route("/health", _health, responses=ERRORS)
     app.add_api_route("/metrics", _metrics, responses=ERRORS, response_class=Response)

@@ -254,3 +254,18 @@ class SwapBody(BaseModel):
 
     model_config = _BASE
     path: Name
+
+
+class LabelBody(BaseModel):
+    """`better`: what should have been answered."""
+
+    model_config = _BASE
+    verdict: Name
+    better: Annotated[str, Field(max_length=100_000)] = ""
+    note: Annotated[str, Field(max_length=2000)] = ""
+
+
+class LiftBody(BaseModel):
+    model_config = _BASE
+    subject: Name
+    why: Annotated[str, Field(max_length=2000)] = ""

@@ -91,6 +91,7 @@ class Policy(BaseModel):
     strikes: Strikes = Strikes()
     retention_days: Annotated[float, Field(gt=0)] | None = None
     """After so long texts are taken out of the log; that there was a request stays."""
+    keep_pictures: bool = True
     redact: tuple[str, ...] = ()
     """What matches is replaced before it is kept."""
 

@@ -24,6 +24,7 @@ def _model(served: Served) -> dict[str, Any]:
     return {
         "id": served.name, "object": "model", "created": served.since, "owned_by": "foresight",
         "weights": served.weights, "context": served.engine.shape.context,
+        "patch": served.engine.shape.patch,
         "parameters": served.engine.shape.params,
     }  # fmt: skip
 

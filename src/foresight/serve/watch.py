@@ -16,9 +16,10 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from foresight.document import Image
+from foresight.document import Image, Text
 from foresight.inference.language_model import Completion
-from foresight.posttrain.chat import Conversation
+from foresight.posttrain.chat import Conversation, Message
+from foresight.posttrain.conversations import json_of
 from foresight.serve.audit import EVENTS, STANDINGS, AuditLog, Event
 from foresight.serve.errors import ServiceError
 from foresight.serve.judge import Judge, Verdict
@@ -197,15 +198,18 @@ class Watch:
         )  # fmt: skip
         await self.audit.append(event)
 
-    def _told(self, message: Any) -> dict[str, Any]:
-        """A message for the log: a picture as what it was, not its pixels."""
-        row = {"role": message.role, "text": self._redacted(message.text)}
-        pictures = [
-            {"sha256": hashlib.sha256(part.pixels.tobytes()).hexdigest(),
-             "height": part.pixels.shape[0], "width": part.pixels.shape[1]}
-            for part in message.parts if isinstance(part, Image)
-        ]  # fmt: skip
-        return row | ({"pictures": pictures} if pictures else {})
+    def _told(self, message: Message) -> dict[str, Any]:
+        """A message for the log."""
+        parts: list[Text | Image] = []
+        for part in message.contents:
+            if isinstance(part, Text):
+                parts.append(Text(self._redacted(part.text)))
+            elif self.policy.keep_pictures:
+                parts.append(part)
+            else:
+                height, width, _ = part.pixels.shape
+                parts.append(Text(f"[a picture of {width} x {height} pixels]"))
+        return json_of(Message(message.role, tuple(parts)))
 
     def _redacted(self, text: str) -> str:
         for pattern in self._redact:

@@ -1,0 +1,111 @@
+"""Reviewed cases as what makes the next model better: demonstrations, prompts for rules, items of
+evaluations, rows for the classifier; each says where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sql
+
+from foresight.errors import UserError
+from foresight.posttrain.chat import Conversation, Message
+from foresight.posttrain.conversations import ChatPrompt, Demonstration, write_jsonl
+from foresight.posttrain.messages import MessageReader
+from foresight.runs import write_atomic
+from foresight.serve.audit import EVENTS, LABELS, AuditLog
+
+Kind = Literal["sft", "prompts", "items", "classifier"]
+KINDS: tuple[Kind, ...] = ("sft", "prompts", "items", "classifier")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A case with its verdict: what most reviewers said, the newest where they are even."""
+
+    id: int
+    messages: Conversation
+    outputs: tuple[str, ...]
+    verdict: str
+    better: str
+    meta: dict[str, Any]
+
+    @property
+    def asked(self) -> str:
+        return self.messages[-1].text
+
+
+def reviewed(log: AuditLog) -> list[Reviewed]:
+    """All labelled cases whose texts are still there, oldest first."""
+    asked = (
+        sql.select(EVENTS, LABELS.c.reviewer, LABELS.c.verdict, LABELS.c.better)
+        .join(LABELS, LABELS.c.event_id == EVENTS.c.id)
+        .where(EVENTS.c.redacted_at.is_(None))
+        .order_by(EVENTS.c.id, LABELS.c.id)
+    )
+    with log.transaction() as connection:
+        rows = connection.execute(asked).mappings().all()
+    by_event: dict[int, list[Any]] = {}
+    for row in rows:
+        by_event.setdefault(row["id"], []).append(row)
+    return [_reviewed(rows) for rows in by_event.values()]
+
+
+def _reviewed(rows: list[Any]) -> Reviewed:
+    first = rows[0]
+    counts = Counter(row["verdict"] for row in rows)
+    most = max(counts.values())
+    verdict = next(row["verdict"] for row in reversed(rows) if counts[row["verdict"]] == most)
+    meta = {
+        "event": first["id"], "request_id": first["request_id"], "model": first["weights"],
+        "policy": first["policy"], "reviewers": [row["reviewer"] for row in rows],
+        "verdict": verdict,
+    }  # fmt: skip
+    where = f"event {first['id']}"
+    messages = MessageReader(where, None).messages("input", json.loads(first["input"]))
+    better = next((row["better"] for row in reversed(rows) if row["better"].strip()), "")
+    return Reviewed(
+        first["id"], messages, tuple(json.loads(first["output"])), verdict, better, meta
+    )
+
+
+def export(log: AuditLog, kind: Kind, path: Path) -> int:
+    """Write reviewed cases as JSONL; how many. Raises UserError if there are none of the kind."""
+    cases = reviewed(log)
+    if kind == "sft":
+        rows: list[Any] = [
+            Demonstration(
+                _id(one), (*one.messages, Message.of("assistant", one.better)), one.meta
+            )
+            for one in cases if one.better
+        ]  # fmt: skip
+    elif kind == "prompts":
+        rows = [ChatPrompt(_id(one), one.messages, one.verdict, one.meta) for one in cases]
+    elif kind == "items":
+        rows = [
+            {"id": _id(one), "question": one.asked, "meta": one.meta}
+            for one in cases if len(one.messages) == 1
+        ]  # fmt: skip
+    else:
+        rows = [{"id": _id(one), **row, "meta": one.meta} for one in cases for row in _texts(one)]
+    if not rows:
+        raise UserError(f"{kind}: no reviewed case becomes one of these yet")
+    if kind in ("sft", "prompts"):
+        write_jsonl(path, rows)
+    else:
+        write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return len(rows)
+
+
+def _id(case: Reviewed) -> str:
+    return f"case-{case.id}"
+
+
+def _texts(case: Reviewed) -> Iterator[dict[str, str]]:
+    """What a classifier sees of a case: the question alone, and with each answer."""
+    for answer in ("", *case.outputs):
+        yield {"asked": case.asked, "answered": answer, "label": case.verdict}
