@@ -45,9 +45,7 @@ class Running:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.app = build(settings)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
             self.app, port=self.port, log_config=None, access_log=False, server_header=False,
@@ -96,6 +94,12 @@ def running(settings: ServiceSettings) -> Iterator[Running]:
         yield found
     finally:
         found.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def until(true: Any, seconds: float = 30.0) -> None:

@@ -18,7 +18,7 @@ import pytest
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe
 from foresight.serve.settings import ServiceSettings
-from tests.serve.service import Running, running, until, write_run
+from tests.serve.service import Running, free_port, running, until, write_run
 
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "Go on"}], "n": 8,
          "max_tokens": 60, "logit_bias": {"1": -100, "7": -100}}  # fmt: skip
@@ -155,11 +155,7 @@ def test_a_broken_step_is_an_error_and_the_service_goes_on(
 
 def _started(run: Path, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     """The command itself, in a process of its own."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "foresight", "serve", str(run), "--port", str(port)]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,14 +147,13 @@ def label(
 def standing(log: AuditLog, policy: str) -> Standing:
     """Of all events under one policy."""
     with log.transaction() as connection:
-        counts = {
-            bool(flagged): count
-            for flagged, count in connection.execute(
-                sql.select(EVENTS.c.action != "allow", sql.func.count())
-                .where(EVENTS.c.policy == policy)
-                .group_by(EVENTS.c.action != "allow")
-            )
-        }
+        counts = Counter({False: 0, True: 0})
+        for action, count in connection.execute(
+            sql.select(EVENTS.c.action, sql.func.count())
+            .where(EVENTS.c.policy == policy)
+            .group_by(EVENTS.c.action)
+        ):
+            counts[action != "allow"] += count
         rows = connection.execute(
             sql.select(EVENTS.c.id, EVENTS.c.action, LABELS.c.verdict)
             .join(LABELS, LABELS.c.event_id == EVENTS.c.id)
@@ -170,8 +169,8 @@ def standing(log: AuditLog, policy: str) -> Standing:
     beside = [np.mean(verdicts[id]) for id in verdicts if not flagged[id]]
     agreement = agreed(list(verdicts.values()), list(verdicts))
     return Standing(
-        policy, sum(counts.values()), counts.get(True, 0),
-        *_shares(of, beside, counts.get(True, 0), counts.get(False, 0)), agreement,
+        policy, counts.total(), counts[True],
+        *_shares(of, beside, counts[True], counts[False]), agreement,
     )  # fmt: skip
 
 
