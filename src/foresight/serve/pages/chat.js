@@ -183,6 +183,7 @@ function edit(index) {
 function retry(index) {
   if (running) return;
   turns.length = index;
+  draw();
   ask();
 }
 
