@@ -1,7 +1,8 @@
-"""Verbs of the service: serve, key."""
+"""Verbs of the service: serve, key, improve."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -68,3 +69,33 @@ def key(
         as_json,
         lambda: console.print(f"{name} ({role}): {secret}", highlight=False, soft_wrap=True),
     )
+
+
+@app.command()
+def improve(
+    policy: Annotated[Path, typer.Argument(help="The policy in use (YAML).")],
+    to: Annotated[Path, typer.Option(help="Folder of the new policy and its classifier.")],
+    database: Annotated[
+        str, typer.Option(help="The audit log: sqlite:///FILE or postgresql+psycopg://...")
+    ] = "sqlite:///audit.db",
+    rows: Annotated[
+        Path | None, typer.Option(help="Rows of an earlier classifier, to be learned from too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """From reviewed cases: train the classifier anew, set thresholds, judge old and new policy by
+    cases that neither was made from.
+
+    The new policy is written whatever comes out; `POST /admin/policy` puts it into use.
+    """
+    from foresight.serve.audit import AuditLog
+    from foresight.serve.improve import improve as run
+    from foresight.views.service import show_improvement
+
+    log = AuditLog(database)
+    try:
+        found = run(log, policy, to, rows)
+    finally:
+        log.close()
+    told = {**asdict(found), "better": found.is_better, "policy": str(to / "policy.yaml")}
+    emit(told, as_json, lambda: show_improvement(console, found, to))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,19 +23,21 @@ import foresight
 from foresight.errors import UserError
 from foresight.serve import chat, completions, decisions, desk, moderations, texts
 from foresight.serve.audit import AuditLog
-from foresight.serve.decisions import asks_of
+from foresight.serve.decisions import judge_of
 from foresight.serve.door import Door
 from foresight.serve.errors import ServiceError
-from foresight.serve.judge import Judge
 from foresight.serve.keys import Keys
 from foresight.serve.metrics import Metrics
 from foresight.serve.policy import Policy
 from foresight.serve.pool import Pool
+from foresight.serve.review import redact_old
 from foresight.serve.service import ERRORS, Service, service_of
 from foresight.serve.settings import ServiceSettings
 from foresight.serve.streams import ClientLeft
 from foresight.serve.watch import Watch
 
+log = logging.getLogger("foresight.serve")
+_CHORE_SECONDS = 600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -48,16 +52,16 @@ def build(settings: ServiceSettings) -> ASGIApp:
     keys = Keys(settings.keys) if settings.keys else None
     policy = Policy.read(settings.policy) if settings.policy else Policy()
     pool, metrics = Pool(settings), Metrics()
-    if policy.judge and policy.judge not in settings.models:
-        raise UserError(f"{settings.policy}, field judge: {policy.judge!r} is not among the models")
-    judge = Judge(policy, asks_of(pool, policy.judge) if policy.judge else None)
+    judge = judge_of(policy, pool, settings)
     audit = AuditLog(settings.database)
     service = Service(settings, pool, metrics, Watch(policy, judge, audit, metrics))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.pool.open()
+        chore = asyncio.create_task(_redact_old(service))
         yield
+        chore.cancel()
         await service.pool.close()
         await service.watch.settled()
         audit.close()
@@ -76,6 +80,17 @@ def build(settings: ServiceSettings) -> ASGIApp:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientLeft, _left)
     return Door(app, keys, settings.limits.body_bytes, service.metrics)
+
+
+async def _redact_old(service: Service) -> None:
+    """What the policy keeps no longer, every now and then."""
+    while True:
+        watch = service.watch
+        try:
+            await asyncio.to_thread(redact_old, watch.audit, watch.policy, time.time())
+        except ServiceError as error:
+            log.warning("old texts could not be taken out: %s", error)
+        await asyncio.sleep(_CHORE_SECONDS)
 
 
 async def _health(request: Request) -> dict[str, Any]:

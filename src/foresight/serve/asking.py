@@ -45,7 +45,7 @@ class Asked:
         key = state["key"].name
         exchange = Exchange(
             state["request_id"], key, subject_of(key, self.subject), self.request.url.path,
-            self.served, self.messages, ask.n,
+            self.served, self.messages, ask.n, watch.policy.label,
         )  # fmt: skip
         await watch.admit(exchange)
         generated = watch.screened(exchange, self.served.worker.generate(ask))

@@ -250,7 +250,7 @@ class FeedbackBody(BaseModel):
 
 
 class SwapBody(BaseModel):
-    """A run directory."""
+    """Path of a run directory, or of a file of a policy."""
 
     model_config = _BASE
     path: Name

@@ -24,9 +24,11 @@ from foresight.posttrain.chat import Message, render_prompt
 from foresight.posttrain.messages import MessageReader
 from foresight.serve.bodies import Choice, DecisionBody, InputMessage, Predicate, Rating
 from foresight.serve.errors import ServiceError
-from foresight.serve.judge import Asks
+from foresight.serve.judge import Asks, Judge
+from foresight.serve.policy import Policy
 from foresight.serve.pool import Pool, Served
 from foresight.serve.service import ERRORS, service_of
+from foresight.serve.settings import ServiceSettings
 from foresight.serve.streams import until_gone
 
 router = APIRouter()
@@ -58,7 +60,14 @@ async def decide(body: DecisionBody, request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def asks_of(pool: Pool, model: str) -> Asks:
+def judge_of(policy: Policy, pool: Pool, settings: ServiceSettings) -> Judge:
+    """What judges by a policy. Raises UserError if it names what is not there."""
+    if policy.judge and policy.judge not in settings.models:
+        raise UserError(f"{policy.name}, field judge: {policy.judge!r} is not among the models")
+    return Judge(policy, _asks_of(pool, policy.judge) if policy.judge else None)
+
+
+def _asks_of(pool: Pool, model: str) -> Asks:
     """A judge of the policy: a model's probability that a statement about an exchange is true."""
 
     async def asks(statement: str, asked: str, answered: str) -> float:

@@ -25,13 +25,15 @@ KINDS: tuple[Kind, ...] = ("sft", "prompts", "items", "classifier")
 
 @dataclass(frozen=True)
 class Reviewed:
-    """A case with its verdict: what most reviewers said, the newest where they are even."""
+    """A case with its verdict: what most reviewers said, the newest where they are even. `weight`:
+    how many exchanges it stands for, as one of a random sample."""
 
     id: int
     messages: Conversation
     outputs: tuple[str, ...]
     verdict: str
     better: str
+    weight: float
     meta: dict[str, Any]
 
     @property
@@ -68,9 +70,9 @@ def _reviewed(rows: list[Any]) -> Reviewed:
     where = f"event {first['id']}"
     messages = MessageReader(where, None).messages("input", json.loads(first["input"]))
     better = next((row["better"] for row in reversed(rows) if row["better"].strip()), "")
-    return Reviewed(
-        first["id"], messages, tuple(json.loads(first["output"])), verdict, better, meta
-    )
+    weight = 1 / first["sample_rate"] if first["sampled"] else 1.0
+    outputs = tuple(json.loads(first["output"]))
+    return Reviewed(first["id"], messages, outputs, verdict, better, weight, meta)
 
 
 def export(log: AuditLog, kind: Kind, path: Path) -> int:

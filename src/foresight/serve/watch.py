@@ -50,7 +50,9 @@ class Exchange:
     route: str
     served: Served
     messages: Conversation
-    n: int = 1
+    n: int
+    policy: str
+    """Which one it is held to; another may be adopted while it is answered."""
     texts: dict[int, str] = field(default_factory=dict)
     """What the model said so far, told or held back."""
     recorded: bool = False
@@ -67,6 +69,11 @@ class Watch:
         self.policy, self.judge, self.audit, self._metrics = policy, judge, audit, metrics
         self._redact = [re.compile(one) for one in policy.redact]
         self._late: set[asyncio.Task[None]] = set()
+
+    def adopt(self, policy: Policy, judge: Judge) -> None:
+        """From the next request on."""
+        self.policy, self.judge = policy, judge
+        self._redact = [re.compile(one) for one in policy.redact]
 
     async def admit(self, exchange: Exchange) -> None:
         """Raises ServiceError 403 for one who is suspended, 400 for what is blocked; the latter is
@@ -192,7 +199,7 @@ class Watch:
             input=[self._told(one) for one in exchange.messages],
             output=[self._redacted(text) for text in texts],
             scores={side: dict(one.scores) for side, one in verdicts.items()},
-            policy=self.policy.label, action=worst.action, category=worst.category,
+            policy=exchange.policy, action=worst.action, category=worst.category,
             sampled=worst.action == "allow" and _RANDOM.random() < rate, sample_rate=rate,
             finish=finish, tokens=tokens,
         )  # fmt: skip
