@@ -364,22 +364,23 @@ class Engine:
         wanted = torch.from_numpy(np.concatenate([row.asked()[1] for row in rows]))
         wanted = wanted.to(hidden.device)
         logits = self.network.logits(hidden)
-        own = logits.gather(1, wanted[:, None])[:, 0]
-        logprobs = (own - logits.logsumexp(dim=-1)).tolist()
-        greedy = (own >= logits.amax(dim=-1)).tolist()
+        greedy = (logits.gather(1, wanted[:, None])[:, 0] >= logits.amax(dim=-1)).tolist()
+        # One subtraction for the token and its alternatives: clients compare them for equality.
+        plain = logits.log_softmax(dim=-1)
+        logprobs = plain.gather(1, wanted[:, None])[:, 0].tolist()
         first = 0
         for row in rows:
             part = slice(first, first + sum(map(len, row.tails)))
-            row.take(logprobs[part], greedy[part], self._alternatives(logits[part], row.top))
+            row.take(logprobs[part], greedy[part], self._alternatives(plain[part], row.top))
             first = part.stop
             self._release(row)
             self._close(row)
 
-    def _alternatives(self, logits: Tensor, count: int) -> list[Alternatives]:
-        """The likeliest tokens at each place of logits (n, V)."""
+    def _alternatives(self, plain: Tensor, count: int) -> list[Alternatives]:
+        """The likeliest tokens at each place of log-probabilities (n, V)."""
         if not count:
             return []
-        values, ids = logits.log_softmax(dim=-1).topk(min(count, logits.shape[1]), dim=-1)
+        values, ids = plain.topk(min(count, plain.shape[1]), dim=-1)
         return [
             tuple((token, printable(token, self.tokenizer), nats) for token, nats in pairs)
             for pairs in (

@@ -1,0 +1,39 @@
+"""What the service says of itself in OpenAPI, against what it does: schemathesis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from foresight.serve.pool import Pool
+from tests.serve.service import Running
+
+EXAMPLES = os.environ.get("FORESIGHT_FUZZ", "25")
+"""Requests of each route; `make conformance` asks for more."""
+
+
+def fuzzed(service: Running) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", f"{service.base}/openapi.json",
+        "--phases", "examples,fuzzing", "--max-examples", EXAMPLES, "--seed", "1",
+        "--include-path-regex", "^/(v1|tokenize|detokenize|health|review|admin)",
+        # A valid request can still ask for more than the model has room for: 400 then.
+        "--exclude-checks", "positive_data_acceptance",
+        "--suppress-health-check", "all", "--no-color",
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_it_does_what_it_says(service: Running) -> None:
+    done = fuzzed(service)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert service.ask("GET", "/health")[0] == 200
+
+
+def test_a_broken_service_is_found_out(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(Pool, "get", lambda *_: 1 / 0)
+    assert fuzzed(service).returncode == 1
