@@ -5,7 +5,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .PHONY: env demo test lint bench bench-forecast bench-scores bench-capability bench-plans \
 	bench-generation bench-evals bench-suites bench-choice bench-viewer bench-sandbox bench-api \
-	bench-contamination bench-calibration bench-posttraining .venv-evals-peers learn-priors clean
+	bench-contamination bench-calibration bench-posttraining bench-serving conformance \
+	.venv-evals-peers learn-priors clean
 
 # The venv with the `foresight` command and nothing else.
 env: .venv/.foresight
@@ -135,6 +136,20 @@ bench-posttraining: .venv/.dev
 	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 2 3 4
 	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 --pictured --name pictured
 	$(BIN)/python bench/posttraining_scale.py
+
+# The service against schemathesis (every route, many requests), lm-evaluation-harness, inspect_ai
+# and the openai package.
+conformance: .venv/.dev .venv-evals-peers/.ready
+	FORESIGHT_FUZZ=800 $(BIN)/python -m pytest tests/serve/test_schemathesis.py \
+		tests/serve/test_peers.py tests/serve/test_openai.py
+
+# The service beside its engine alone, then five minutes of load; the loop from incident to policy.
+bench-serving: .venv/.dev
+	$(BIN)/python bench/serving.py
+	$(BIN)/foresight corpus runs/ledger --recipe ledger
+	$(BIN)/foresight train runs/ledger
+	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12
+	$(BIN)/python bench/improvement.py runs/ledger/posttrain-0/sft --seeds 0 1 2
 
 clean:
 	rm -rf .venv .venv-evals-peers runs

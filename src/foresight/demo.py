@@ -34,11 +34,11 @@ from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
 CHAIN = ChainSettings(
-    demonstrations=8000, compared=12_000, labelled=2000, asked=400, control_updates=30,
-    ppo=ChainSettings().ppo.model_copy(update={"updates": 120}),
-    questions=ChainSettings().questions.model_copy(update={"updates": 40}),
+    demonstrations=6000, compared=9000, labelled=1500, asked=300, control_updates=20,
+    ppo=ChainSettings().ppo.model_copy(update={"updates": 100}),
+    questions=ChainSettings().questions.model_copy(update={"updates": 30}),
 )  # fmt: skip
-"""Half of what post-training by default takes: minutes of one core, beside everything else."""
+"""Less than half of what post-training takes by default: minutes of one core."""
 
 
 @dataclass(frozen=True)

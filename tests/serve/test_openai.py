@@ -107,7 +107,10 @@ def test_a_stream_says_what_the_whole_says(client: openai.OpenAI, n: int) -> Non
     for choice in whole.choices:
         assert texts[choice.index] == choice.message.content
         assert ends[choice.index] == choice.finish_reason
-        assert tokens[choice.index] == choice.logprobs.content
+        told = tokens[choice.index]
+        assert [one.token for one in told] == [one.token for one in choice.logprobs.content]
+        nats = [one.logprob for one in choice.logprobs.content]
+        assert [one.logprob for one in told] == pytest.approx(nats, abs=1e-5)
 
 
 def test_logprobs_are_the_engines(client: openai.OpenAI, engine: Engine) -> None:

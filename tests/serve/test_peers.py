@@ -161,7 +161,7 @@ def test_inspect(service: Running, engine: Engine, tmp_path: Path) -> None:
     told = {"SERVICE_API_KEY": "none", "SERVICE_BASE_URL": f"{service.base}/v1"}
     done = subprocess.run(
         [str(PEERS / "inspect"), "eval", "ask.py", "--model", "openai-api/service/tiny",
-         "--log-dir", "logs", "--log-format", "json", "--display", "none"],
+         "--log-dir", "logs", "--log-format", "json", "--display", "plain"],
         cwd=tmp_path, env=os.environ | told, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

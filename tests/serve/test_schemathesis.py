@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from foresight.serve.pool import Pool
-from tests.serve.service import Running
+from foresight.serve.settings import ServiceSettings
+from tests.serve.service import Running, running
 
 EXAMPLES = os.environ.get("FORESIGHT_FUZZ", "25")
 """Requests of each route; `make conformance` asks for more."""
+
+
+@pytest.fixture(scope="module")
+def service(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Its model has a name that is guessed: requests get as far as the engine."""
+    database = tmp_path_factory.mktemp("audit") / "audit.db"
+    with running(ServiceSettings(models={"0": str(run)}, database=f"sqlite:///{database}")) as one:
+        yield one
 
 
 def fuzzed(service: Running) -> subprocess.CompletedProcess[str]:
