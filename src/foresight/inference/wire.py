@@ -152,7 +152,7 @@ def completions_of(
     found = []
     try:
         for at, choice in enumerate(ordered):
-            tokens = _chat_tokens(choice) if style == "chat" else completion_tokens(choice)
+            tokens = chat_tokens(choice) if style == "chat" else completion_tokens(choice)
             # The endpoint counts all continuations together: shares that add up to its count.
             total = int(usage.get("completion_tokens") or 0)
             share = total // len(ordered) + (at < total % len(ordered))
@@ -183,7 +183,7 @@ def _completion(
     # Some servers leave the stop string in.
     cut = min([at for one in stop if (at := text.find(one)) >= 0], default=len(text))
     ended = choice.get("finish_reason")
-    finish: Finish = "refused" if refusal else _ENDS.get(str(ended), "failed")
+    finish: Finish = "refused" if refusal else finish_of(ended)
     return Completion(
         text[:cut],
         "stop" if cut < len(text) and finish != "refused" else finish,
@@ -195,7 +195,13 @@ def _completion(
     )
 
 
-def _chat_tokens(choice: Mapping[str, Any]) -> tuple[Token, ...]:
+def finish_of(reason: object) -> Finish:
+    """What a finish_reason means; "failed" for one that is not known."""
+    return _ENDS.get(str(reason), "failed")
+
+
+def chat_tokens(choice: Mapping[str, Any]) -> tuple[Token, ...]:
+    """Tokens of a choice of `/chat/completions`, whole or a piece of a stream."""
     listed = (choice.get("logprobs") or {}).get("content") or []
     return tuple(
         Token(

@@ -44,9 +44,10 @@ def usage_of(completions: Sequence[Completion]) -> dict[str, int]:
     return usage(completions[0].prompt_tokens, sum(one.completion_tokens for one in completions))
 
 
-def chat_logprobs(tokens: Iterable[Token], tokenizer: Tokenizer) -> dict[str, Any]:
+def chat_logprobs(tokens: Iterable[Token], tokenizer: Tokenizer | None) -> dict[str, Any]:
     def one(token: int | None, text: str, logprob: float) -> dict[str, Any]:
-        raw = tokenizer.token_bytes[token] if token is not None else text.encode()
+        known = tokenizer is not None and token is not None
+        raw = tokenizer.token_bytes[token] if known else text.encode()  # type: ignore[union-attr,index]
         return {"token": text, "logprob": logprob, "bytes": list(raw)}
 
     return {

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 
 from foresight.errors import UserError
-from foresight.inference.language_model import Completion, GenerateRequest
+from foresight.inference.language_model import Completion
 from foresight.posttrain.chat import Conversation
 from foresight.serve.errors import ServiceError
 from foresight.serve.pool import Served
@@ -34,8 +34,11 @@ class Asked:
     messages: Conversation
     subject: str | None
 
-    async def events(self, ask: GenerateRequest) -> AsyncIterator[Delta | Completion]:
-        """Raises ServiceError for what cannot be answered."""
+    async def events(
+        self, answers: AsyncIterator[Delta | Completion], n: int
+    ) -> AsyncIterator[Delta | Completion]:
+        """`answers`: of the model, n of them, not begun yet. Raises ServiceError for what cannot be
+        answered."""
         started = time.monotonic()
         first = None
         counted = 0
@@ -45,10 +48,10 @@ class Asked:
         key = state["key"].name
         exchange = Exchange(
             state["request_id"], key, subject_of(key, self.subject), self.request.url.path,
-            self.served, self.messages, ask.n, watch.policy.label,
+            self.served, self.messages, n, watch.policy.label,
         )  # fmt: skip
         await watch.admit(exchange)
-        generated = watch.screened(exchange, self.served.worker.generate(ask))
+        generated = watch.screened(exchange, answers)
         try:
             async for event in generated:
                 if first is None:
@@ -61,7 +64,7 @@ class Asked:
                     finished = True
                 yield event
             if finished:
-                self._count(prompt_tokens, counted, ask.n, time.monotonic() - (first or started))
+                self._count(prompt_tokens, counted, n, time.monotonic() - (first or started))
         except UserError as error:
             raise ServiceError(400, str(error), "invalid_prompt", "messages") from None
         finally:

@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from foresight.inference.language_model import Completion, GenerateRequest, Token
-from foresight.posttrain.chat import render_prompt
+from foresight.inference.language_model import Completion, Token
 from foresight.serve import prompts
 from foresight.serve.answers import Head, chat_logprobs, usage_of
 from foresight.serve.asking import Asked, collected
@@ -38,16 +37,15 @@ class _Chat:
         if messages[-1].role == "assistant":
             raise ServiceError(400, "messages: the last one is the assistant's; it must be a "
                                "user's or a system message", param="messages")  # fmt: skip
-        size = self.served.engine.tokenizer.size
-        drawn = prompts.sampling(body, self.limits, size)
-        n = prompts.count(body, self.limits)
-        self.ask = GenerateRequest(render_prompt(messages), drawn, n)
+        self.drawn = prompts.sampling(body, self.limits, self.served.about.tokenizer)
+        self.n, self.messages = prompts.count(body, self.limits), messages
         self.asked = Asked(service, self.served, request, messages, body.subject)
         id = f"chatcmpl-{request.scope['state']['request_id']}"
         self.head = Head.of(id, self.served.name, self.served.weights)
 
     async def answer(self) -> Response:
-        events = self.asked.events(self.ask)
+        answers = self.served.worker.chat(self.messages, self.drawn, self.n)
+        events = self.asked.events(answers, self.n)
         if not self.body.stream:
             work = collected(events)
             found = await until_gone(self.request, work, self.limits.seconds)
@@ -59,7 +57,7 @@ class _Chat:
     def _logprobs(self, tokens: tuple[Token, ...]) -> dict[str, Any] | None:
         if not self.body.logprobs:
             return None
-        return chat_logprobs(tokens, self.served.engine.tokenizer)
+        return chat_logprobs(tokens, self.served.about.tokenizer)
 
     def _whole(self, found: Sequence[Completion]) -> dict[str, Any]:
         choices = [
@@ -77,8 +75,8 @@ class _Chat:
         self, first: Delta | Completion, rest: AsyncIterator[Delta | Completion]
     ) -> AsyncIterator[dict[str, Any]]:
         found: list[Completion] = []
-        told = [0] * self.ask.n
-        for at in range(self.ask.n):
+        told = [0] * self.n
+        for at in range(self.n):
             yield self._chunk(at, {"role": "assistant", "content": "", "refusal": None})
         async with aclosing(rest):  # type: ignore[type-var]
             event: Delta | Completion | None = first

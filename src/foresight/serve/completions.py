@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from foresight.data.tokenizer import BOS
 from foresight.document import Text
 from foresight.errors import UserError
-from foresight.inference.language_model import Completion, GenerateRequest, ScoreRequest, Token
+from foresight.inference.language_model import Completion, ScoreRequest, Token
 from foresight.inference.prompt import printable
 from foresight.posttrain.chat import user
 from foresight.serve import prompts
@@ -44,7 +44,10 @@ class _Completion:
         self.served = service.pool.get(body.model)
         self.prompts = prompts.prompts(body, self.limits)
         self.n = prompts.count(body, self.limits)
-        self.drawn = prompts.sampling(body, self.limits, self.served.engine.tokenizer.size)
+        self.tokenizer = self.served.about.tokenizer
+        self.drawn = prompts.sampling(body, self.limits, self.tokenizer)
+        if body.echo:
+            _ = self.served.tokenizer  # what is echoed are our tokens
         id = f"cmpl-{request.scope['state']['request_id']}"
         self.head = Head.of(id, self.served.name, self.served.weights)
         if body.stream and body.echo:
@@ -63,17 +66,16 @@ class _Completion:
     def _text(self, prompt: str | tuple[int, ...]) -> str:
         if isinstance(prompt, str):
             return prompt
-        return self.served.engine.tokenizer.decode([one for one in prompt if self._known(one)])
-
-    def _known(self, token: int) -> bool:
-        return token < self.served.engine.tokenizer.size
+        if self.tokenizer is None:
+            return f"[{len(prompt)} token ids]"
+        return self.tokenizer.decode([one for one in prompt if one < self.tokenizer.size])
 
     def _events(self, prompt: str | tuple[int, ...]) -> AsyncIterator[Delta | Completion]:
         asked = Asked(
             self.service, self.served, self.request, user(self._text(prompt)), self.body.subject
         )
         parts = (Text(prompt),) if isinstance(prompt, str) else prompt
-        return asked.events(GenerateRequest(parts, self.drawn, self.n))
+        return asked.events(self.served.worker.complete(parts, self.drawn, self.n), self.n)
 
     async def _all(self) -> dict[str, Any]:
         """Prompts are answered side by side."""
@@ -113,7 +115,7 @@ class _Completion:
 
     async def _echoed(self, prompt: str | tuple[int, ...]) -> tuple[Token, ...]:
         """The prompt's tokens with their log-probabilities."""
-        tokenizer = self.served.engine.tokenizer
+        tokenizer = self.served.tokenizer
         if isinstance(prompt, str):
             ids: list[int] = tokenizer.encode(prompt)
             first: tuple[int, ...] = (BOS,)
@@ -135,7 +137,8 @@ class _Completion:
         )
 
     def _shown(self, token: int) -> str:
-        return printable(token, self.served.engine.tokenizer) if self._known(token) else ""
+        tokenizer = self.served.tokenizer
+        return printable(token, tokenizer) if token < tokenizer.size else ""
 
     async def _chunks(
         self, first: Delta | Completion, rest: AsyncIterator[Delta | Completion]

@@ -126,8 +126,7 @@ async def _answer(
     mass = math.fsum(math.exp(one) for one in nats)
     answer = {"type": question.type, "name": question.name, **_shape(question, shares),
               "label_mass": min(mass, 1.0)}  # fmt: skip
-    engine = served.engine
-    return answer, len(encode_prompt(prompt, engine.tokenizer, engine.shape.patch))
+    return answer, len(encode_prompt(prompt, served.tokenizer, served.about.patch or 1))
 
 
 def _told(name: str, description: str | None) -> str:

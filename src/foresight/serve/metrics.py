@@ -54,5 +54,5 @@ class Metrics:
         for one in pool.all:
             self._open.labels(one.name).set(one.worker.open_requests)
             self._drawn.labels(one.name).set(one.worker.tokens_drawn)
-            self._memory.labels(one.name).set(one.engine.cache.bytes)
+            self._memory.labels(one.name).set(one.worker.cache_bytes)
         return generate_latest(self._registry)

@@ -7,10 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from foresight.data.tokenizer import Tokenizer
 from foresight.inference.engine import Engine
 from foresight.serve.errors import ServiceError
+from foresight.serve.remote import Remote
 from foresight.serve.settings import ServiceSettings
-from foresight.serve.worker import Worker
+from foresight.serve.worker import About, Worker
 
 _WAIT_SECONDS = 0.05
 
@@ -21,12 +23,20 @@ class Served:
 
     name: str
     weights: str
-    worker: Worker
+    worker: Worker | Remote
     since: int
 
     @property
-    def engine(self) -> Engine:
-        return self.worker.engine
+    def about(self) -> About:
+        return self.worker.about
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Raises ServiceError 400 for a model behind another endpoint."""
+        if self.about.tokenizer is None:
+            raise ServiceError(400, f"{self.name}: is behind another endpoint, which alone knows "
+                               "its tokens", "not_offered", "model")  # fmt: skip
+        return self.about.tokenizer
 
 
 class Pool:
@@ -46,10 +56,14 @@ class Pool:
         """Serve what is at a path under a name. Whoever asked before is still answered by what was
         there. Raises UserError if nothing can be loaded; then all stays as it was."""
         s = self._settings
-        engine = await asyncio.to_thread(
-            Engine.load, Path(at), batch=s.batch, memory_bytes=s.memory_bytes
-        )
-        served = Served(name, engine.name, Worker(engine), int(time.time()))
+        worker: Worker | Remote
+        if at.startswith("api:"):
+            worker = Remote(at)
+        else:
+            worker = Worker(await asyncio.to_thread(
+                Engine.load, Path(at), batch=s.batch, memory_bytes=s.memory_bytes
+            ))  # fmt: skip
+        served = Served(name, worker.name, worker, int(time.time()))
         served.worker.start()
         before = self._served.get(name)
         self._served[name] = served

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from foresight.data.tokenizer import Tokenizer
 from foresight.document import Image
 from foresight.errors import UserError
 from foresight.inference.language_model import Sampling
@@ -55,7 +56,9 @@ def has_pictures(messages: Conversation) -> bool:
     return any(isinstance(part, Image) for one in messages for part in one.parts)
 
 
-def sampling(body: ChatBody | CompletionBody, limits: Limits, vocabulary: int) -> Sampling:
+def sampling(
+    body: ChatBody | CompletionBody, limits: Limits, tokenizer: Tokenizer | None
+) -> Sampling:
     """Raises ServiceError 400 for what is out of range here."""
     if isinstance(body, ChatBody):
         most = body.max_completion_tokens or body.max_tokens or limits.max_tokens
@@ -73,9 +76,11 @@ def sampling(body: ChatBody | CompletionBody, limits: Limits, vocabulary: int) -
             400, f"max_tokens {most}: at most {limits.max_tokens}", param="max_tokens"
         )
     bias = {int(token): value for token, value in (body.logit_bias or {}).items()}
-    if wrong := [token for token in bias if token >= vocabulary]:
+    if tokenizer and (wrong := [token for token in bias if token >= tokenizer.size]):
         raise ServiceError(
-            400, f"logit_bias: {wrong[0]} is none of the {vocabulary} tokens", param="logit_bias"
+            400,
+            f"logit_bias: {wrong[0]} is none of the {tokenizer.size} tokens",
+            param="logit_bias",
         )
     return Sampling(
         temperature=1.0 if body.temperature is None else body.temperature,

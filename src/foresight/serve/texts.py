@@ -23,9 +23,9 @@ router = APIRouter()
 def _model(served: Served) -> dict[str, Any]:
     return {
         "id": served.name, "object": "model", "created": served.since, "owned_by": "foresight",
-        "weights": served.weights, "context": served.engine.shape.context,
-        "patch": served.engine.shape.patch,
-        "parameters": served.engine.shape.params,
+        "weights": served.weights, "context": served.about.context,
+        "patch": served.about.patch,
+        "parameters": served.about.parameters,
     }  # fmt: skip
 
 
@@ -52,17 +52,17 @@ async def tokenize(body: TokenizeBody, request: Request) -> dict[str, Any]:
     try:
         if body.messages is not None:
             parts = render_prompt(prompts.conversation(body.messages, service.settings.limits))
-        found = encode_prompt(parts, served.engine.tokenizer, served.engine.shape.patch)
+        found = encode_prompt(parts, served.tokenizer, served.about.patch or 1)
     except UserError as error:
         raise ServiceError(400, str(error), "invalid_messages", "messages") from None
     ids = found.ids.tolist()
     if body.messages is None and not body.add_special_tokens:
         ids = ids[1:]
     answer: dict[str, Any] = {
-        "count": len(ids), "max_model_len": served.engine.shape.context, "tokens": ids
+        "count": len(ids), "max_model_len": served.about.context, "tokens": ids
     }  # fmt: skip
     if body.return_token_strs:
-        answer["token_strs"] = [printable(one, served.engine.tokenizer) for one in ids]
+        answer["token_strs"] = [printable(one, served.tokenizer) for one in ids]
     return answer
 
 
@@ -70,7 +70,7 @@ async def tokenize(body: TokenizeBody, request: Request) -> dict[str, Any]:
 async def detokenize(body: DetokenizeBody, request: Request) -> dict[str, str]:
     """The text of ids, special tokens left out."""
     served = service_of(request).pool.get(body.model)
-    tokenizer = served.engine.tokenizer
+    tokenizer = served.tokenizer
     if wrong := [one for one in body.tokens if one >= tokenizer.size]:
         raise ServiceError(
             400, f"tokens: {wrong[0]} is none of the {tokenizer.size}", param="tokens"
@@ -85,12 +85,13 @@ async def tokenizer_info(request: Request) -> dict[str, Any]:
         "models": [
             {
                 "id": one.name,
-                "vocab_size": one.engine.tokenizer.size,
-                "bos_token": printable(BOS, one.engine.tokenizer),
-                "eos_token": printable(EOS, one.engine.tokenizer),
+                "vocab_size": one.tokenizer.size,
+                "bos_token": printable(BOS, one.tokenizer),
+                "eos_token": printable(EOS, one.tokenizer),
                 "chat_template": CHAT_TEMPLATE,
             }
             for one in service_of(request).pool.all
+            if one.about.tokenizer
         ]
     }
 

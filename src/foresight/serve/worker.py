@@ -15,18 +15,32 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from foresight.data.tokenizer import Tokenizer
 from foresight.errors import UserError
 from foresight.inference.engine import Engine, Ticket
 from foresight.inference.language_model import (
     Completion,
     GenerateRequest,
+    Parts,
+    Sampling,
     Score,
     ScoreRequest,
     Token,
 )
 from foresight.inference.rows import GenerateRow
+from foresight.posttrain.chat import Conversation, render_prompt
 
 log = logging.getLogger("foresight.serve")
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a model; nothing of one behind another endpoint."""
+
+    tokenizer: Tokenizer | None = None
+    context: int | None = None
+    parameters: int | None = None
+    patch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,9 @@ class Worker:
     """`tokens_drawn`: in all, cancelled ones too; `open_requests`: not answered yet."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self.engine, self.name = engine, engine.name
+        shape = engine.shape
+        self.about = About(engine.tokenizer, shape.context, shape.params, shape.patch)
         self.tokens_drawn = 0
         self.open_requests = 0
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -67,6 +83,23 @@ class Worker:
 
         self._inbox.put(stop)
         await asyncio.to_thread(self._thread.join)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Of keys and values."""
+        return self.engine.cache.bytes
+
+    def chat(
+        self, messages: Conversation, sampling: Sampling, n: int
+    ) -> AsyncIterator[Delta | Completion]:
+        """Answers to a conversation; see `generate`."""
+        return self.generate(GenerateRequest(render_prompt(messages), sampling, n))
+
+    def complete(
+        self, prompt: Parts | tuple[int, ...], sampling: Sampling, n: int
+    ) -> AsyncIterator[Delta | Completion]:
+        """Continuations of a text or of token ids; see `generate`."""
+        return self.generate(GenerateRequest(prompt, sampling, n))
 
     async def generate(self, request: GenerateRequest) -> AsyncIterator[Delta | Completion]:
         """Text as it settles, then each completion. Raises UserError for what can never be
