@@ -138,10 +138,10 @@ bench-posttraining: .venv/.dev
 	$(BIN)/python bench/posttraining_scale.py
 
 # The service against schemathesis (every route, many requests), lm-evaluation-harness, inspect_ai
-# and the openai package.
+# and the openai package; twenty kills of trainer and service.
 conformance: .venv/.dev .venv-evals-peers/.ready
-	FORESIGHT_FUZZ=800 $(BIN)/python -m pytest tests/serve/test_schemathesis.py \
-		tests/serve/test_peers.py tests/serve/test_openai.py
+	FORESIGHT_FUZZ=800 FORESIGHT_KILLS=20 $(BIN)/python -m pytest tests/serve \
+		tests/training/test_trainer.py
 
 # The service beside its engine alone, then five minutes of load; the loop from incident to policy.
 bench-serving: .venv/.dev

@@ -14,7 +14,7 @@ from foresight.serve.pool import Pool
 from foresight.serve.settings import ServiceSettings
 from tests.serve.service import Running, running
 
-EXAMPLES = os.environ.get("FORESIGHT_FUZZ", "25")
+EXAMPLES = os.environ.get("FORESIGHT_FUZZ", "10")
 """Requests of each route; `make conformance` asks for more."""
 
 
