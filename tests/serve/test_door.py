@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import logging
 import statistics
@@ -123,6 +124,13 @@ def test_a_body_without_a_length_is_bounded(locked_up: Running, keys: dict[str, 
     connection.request("POST", "/v1/chat/completions", parts, headers, encode_chunked=True)
     answer = connection.getresponse()
     assert answer.status == 413, answer.read()
+
+
+def test_a_compressed_body_is_not_unpacked(service: Running) -> None:
+    bomb = gzip.compress(b" " * (50 << 20))
+    assert len(bomb) < 1 << 20
+    status, _, told = service.ask("POST", "/v1/chat/completions", raw=bomb, Content_Encoding="gzip")
+    assert status == 400 and told["error"]["type"] == "invalid_request_error"
 
 
 def test_other_sites_pages_are_turned_away(service: Running) -> None:

@@ -15,7 +15,9 @@ from foresight.serve import review
 from foresight.serve.audit import AuditLog
 from foresight.serve.improve import improve
 from foresight.serve.policy import Policy
+from foresight.serve.settings import ServiceSettings
 from tests.command import foresight
+from tests.serve.service import running
 from tests.serve.test_audit import EVENT
 
 THINGS = ["zorp", "mibble", "quax", "frell", "dunt", "varn", "ploob", "skerr", "tarn", "wibb"]
@@ -109,3 +111,43 @@ def test_the_command(folder: Path) -> None:
     assert told["better"] is False and told["before"]["caught"]["mean"] > 0.9
     wrong = foresight("improve", "nowhere.yaml", "--to", "new", cwd=folder)
     assert wrong.returncode == 2 and "nowhere.yaml" in wrong.stderr
+
+
+def test_the_whole_loop_through_the_service(folder: Path, run: Path) -> None:
+    """A new kind of violation is answered; reviewed, learned, adopted; then it is not, and plain
+    traffic is answered as before."""
+    settings = ServiceSettings(
+        models={"tiny": str(run)}, policy=folder / "policy.yaml",
+        database=f"sqlite:///{folder}/audit.db",
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    with running(settings) as service:
+
+        def answered(cases: list[tuple[str, str]]) -> dict[str, float]:
+            found: dict[str, list[bool]] = {"bad": [], "fine": []}
+            for text, verdict in cases:
+                # Many users, of whom none is suspended.
+                body = {"model": "tiny", "max_tokens": 1, "safety_identifier": text,
+                        "messages": [{"role": "user", "content": text}]}  # fmt: skip
+                status, _, told = service.ask("POST", "/v1/chat/completions", body)
+                assert status == 200 or told["error"]["code"] == "content_filter"
+                found[verdict].append(status == 200)
+            return {name: float(np.mean(values)) for name, values in found.items()}
+
+        incident = list(dict(traffic(400, 0.3, rng)).items())
+        assert answered(incident) == {"bad": 1.0, "fine": 1.0}
+        log, policy = service.service.watch.audit, service.service.watch.policy
+        truth = dict(incident)
+        for case in review.queue(log, policy, "ann", most=10_000):
+            verdict = truth[case.input[0]["content"]]
+            review.label(log, policy, case.id, "ann", verdict, "", "")
+        assert improve(log, folder / "policy.yaml", folder / "new").is_better
+        body = {"path": str(folder / "new" / "policy.yaml")}
+        status, _, told = service.ask("POST", "/admin/policy", body)
+        assert status == 200 and told["policy"].startswith("world/2@")
+        kept = answered(traffic(200, 0.3, rng))
+        assert kept["bad"] < 0.1 and kept["fine"] > 0.95, kept
+        # The control: the policy of before answers them again.
+        service.ask("POST", "/admin/policy", {"path": str(folder / "policy.yaml")})
+        assert answered(traffic(50, 0.5, rng))["bad"] == 1.0
+        assert service.ask("POST", "/admin/policy", {"path": "nowhere"})[0] == 400

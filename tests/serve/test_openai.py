@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,18 @@ def test_retries_are_told_when(service: Running) -> None:
         assert body["error"]["type"] == "rate_limit_error"
     finally:
         object.__setattr__(limits, "waiting", 256)
+
+
+def test_a_client_that_retries_gets_through(service: Running) -> None:
+    patient = openai.OpenAI(api_key="none", base_url=f"{service.base}/v1", max_retries=3)
+    limits = service.service.settings.limits
+    object.__setattr__(limits, "waiting", 0)
+    later = threading.Timer(0.5, lambda: object.__setattr__(limits, "waiting", 256))
+    later.start()
+    try:
+        assert chat(patient, max_tokens=1).usage.completion_tokens == 1
+    finally:
+        later.join()
 
 
 def test_texts_and_ids(service: Running, engine: Engine) -> None:

@@ -30,7 +30,7 @@ def slow(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """A service whose engine takes its time, so that one can leave before the end."""
     with running(ServiceSettings(models={"tiny": str(run)}, database=f"sqlite:///{tmp_path}/a.db")
                  ) as found:  # fmt: skip
-        engine = found.service.pool.get("tiny").engine
+        engine = found.service.pool.get("tiny").worker.engine
         step = engine.step
 
         def slowed() -> int:
@@ -99,6 +99,32 @@ def test_a_slow_reader_holds_up_nobody(slow: Running) -> None:
     assert b"[DONE]" in reader.getresponse().read()
 
 
+def test_what_goes_wrong_beside_a_stream_does_not_touch_it(slow: Running) -> None:
+    given = {**ASKED, "n": 1, "temperature": 1.0, "seed": 5, "stream": True}
+    calm = slow.ask("POST", "/v1/chat/completions", given)[2]
+    noise: list[tuple[bytes, int]] = [
+        (b"{", 400), (b"[" * 50_000, 400), (b"\xff\x00", 400), (b'{"model": "nobody"}', 400),
+        (json.dumps({**ASKED, "temperature": 99}).encode(), 400),
+        (json.dumps({**ASKED, "model": "nobody"}).encode(), 404),
+        (json.dumps({**ASKED, "messages": [{"role": "user", "content": "x " * 5000}]}).encode(),
+         400),
+    ]  # fmt: skip
+    found: list[bytes] = []
+    stream = threading.Thread(
+        target=lambda: found.append(slow.ask("POST", "/v1/chat/completions", given)[2])
+    )
+    stream.start()
+    while stream.is_alive():
+        for raw, status in noise:
+            assert slow.ask("POST", "/v1/chat/completions", raw=raw)[0] == status
+    assert _said(found[0]) == _said(calm) != ""
+
+
+def _said(stream: bytes) -> str:
+    events = [line[6:] for line in stream.decode().splitlines() if line.startswith("data: {")]
+    return "".join(json.loads(one)["choices"][0]["delta"].get("content", "") for one in events)
+
+
 def test_a_model_is_swapped_without_dropping_anyone(
     slow: Running, recipe: Recipe, corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -141,7 +167,7 @@ def test_a_corrupt_checkpoint_changes_nothing(
 def test_a_broken_step_is_an_error_and_the_service_goes_on(
     service: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = service.service.pool.get("tiny").engine
+    engine = service.service.pool.get("tiny").worker.engine
 
     def fail() -> int:
         raise RuntimeError("out of memory")

@@ -101,7 +101,7 @@ def test_an_answer_is_held_back_until_it_is_judged(
     watched: Running, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that is made to leak: not one character of it is told."""
-    tokenizer = watched.service.pool.get("tiny").engine.tokenizer
+    tokenizer = watched.service.pool.get("tiny").worker.engine.tokenizer
     [letter] = tokenizer.encode("x")
     judge = watched.service.watch.judge
     monkeypatch.setitem(judge._rules, "leak", [__import__("re").compile("x{5}")])
