@@ -8,8 +8,9 @@ at a time as there are clients. Rounds of the two are interleaved; stated are me
 largest] over rounds and the ratio of medians. Then the service alone for --seconds: errors, time to
 first token, resident memory at a fifth of the time and at the end.
 
---peers: `transformers serve` and llama-cpp-python's server on the same weights, exported, where
-they are installed; one round each beside ours, with fewer clients as they get.
+--peers: `transformers serve` (of .venv-evals-peers, `make .venv-evals-peers`), plain and with its
+continuous batching, on the same weights, exported, in the same rounds as ours. Where a server tells
+no usage, its pieces of text are counted.
 """
 
 from __future__ import annotations
@@ -134,12 +135,13 @@ async def _read(reader: asyncio.StreamReader, begun: float, load: Load) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     if b" 200 " not in head.split(b"\r\n", 1)[0]:
         load.errors.append(head.decode()[:80])
-    told, tail = False, b""
+    told, tail, pieces = False, b"", 0
     while size := int(await reader.readline(), 16):
         data = (await reader.readexactly(size + 2))[:-2]
         if not told and b'"content"' in data and b'"content": ""' not in data:
             load.first.append(time.monotonic() - begun)
             told = True
+        pieces += data.count(b'"content":')
         tail = (tail + data)[-2000:]
     await reader.readline()
     if b"[DONE]" not in tail:
@@ -147,7 +149,8 @@ async def _read(reader: asyncio.StreamReader, begun: float, load: Load) -> None:
         return
     for line in tail.decode(errors="replace").splitlines():
         with suppress(ValueError, TypeError, KeyError):
-            load.tokens += json.loads(line.removeprefix("data: "))["usage"]["completion_tokens"]
+            pieces = json.loads(line.removeprefix("data: "))["usage"]["completion_tokens"]
+    load.tokens += pieces
     load.answers += 1
 
 
@@ -213,6 +216,7 @@ def main() -> None:
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "foresight", "serve", str(run), "--port", str(port)]
         engine, service = [], []
+        peers: dict[str, list[tuple[float, float]]] = {}
         for _ in range(options.rounds):
             done = subprocess.run(
                 [sys.executable, __file__, "--alone", run, "--clients", str(options.clients),
@@ -225,6 +229,17 @@ def main() -> None:
                 load = asyncio.run(_load(port, "model", options.clients, options.round_seconds))
                 assert not load.errors, load.errors[:3]
                 service.append(load.tokens / load.seconds)
+                peers.setdefault("foresight", []).append(_measured(load))
+            for title, peer in _peers(Path(name) / "hf", port) if options.peers else ():
+                with served(peer, port):
+                    load = asyncio.run(
+                        _load(port, str(Path(name) / "hf"), options.clients, options.round_seconds)
+                    )
+                    peers.setdefault(title, []).append(_measured(load))
+                    if load.errors:
+                        console.print(f"{title}: {len(load.errors)} errors, {load.errors[0][:200]}")
+        if options.peers:
+            _show_peers(console, peers)
         show_table(
             console, f"{options.clients} clients, tokens per second",
             ["", "median [least, largest]"],
@@ -233,6 +248,29 @@ def main() -> None:
         )  # fmt: skip
         if options.seconds:
             long_load(console, command, port, options.clients, options.seconds)
+
+
+def _measured(load: Load) -> tuple[float, float]:
+    """Tokens per second, median seconds to the first text."""
+    return load.tokens / load.seconds, median(load.first) if load.first else float("nan")
+
+
+def _peers(folder: Path, port: int) -> list[tuple[str, list[str]]]:
+    command = Path(".venv-evals-peers/bin/transformers").resolve()
+    plain = [str(command), "serve", str(folder), "--port", str(port), "--host", "127.0.0.1"]
+    return [
+        ("transformers serve", plain),
+        ("transformers serve, continuous batching", [*plain, "--continuous-batching"]),
+    ]
+
+
+def _show_peers(console: Console, peers: dict[str, list[tuple[float, float]]]) -> None:
+    rows = [
+        [name, told([rate for rate, _ in found]), f"{median(first for _, first in found):.2f}"]
+        for name, found in peers.items()
+    ]
+    columns = ["server", "tokens per second, median [least, largest]", "seconds to first text"]
+    show_table(console, "the same weights", columns, rows)
 
 
 def long_load(
