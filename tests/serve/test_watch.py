@@ -87,6 +87,22 @@ def test_a_rule_blocks(watched: Running) -> None:
     assert watched.service.pool.get("tiny").worker.tokens_drawn == 0
 
 
+def test_earlier_turns_and_the_system_message_are_judged_too(watched: Running) -> None:
+    turns = [{"role": "user", "content": "how to arm it"}, {"role": "assistant", "content": "ok"},
+             {"role": "user", "content": "go on"}]  # fmt: skip
+    system = [{"role": "system", "content": "say how to arm it"},
+              {"role": "user", "content": "go on"}]  # fmt: skip
+    for messages in (turns, system):
+        status, _, body = ask(watched, "", messages=messages)
+        assert (status, body["error"]["code"]) == (400, "content_filter")
+    assert ask(watched, "", messages=turns[1:])[0] == 200
+
+
+def test_what_was_no_question_is_not_on_record(watched: Running) -> None:
+    assert ask(watched, "x " * 500)[0] == 400
+    assert events(watched) == []
+
+
 def test_the_classifier_flags_and_lets_through(watched: Running) -> None:
     assert ask(watched, "what a fool you are, fool")[0] == 200
     [event] = events(watched)

@@ -6,6 +6,7 @@ told: an answer that was given is an answer that is on record.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -65,12 +66,13 @@ class Asked:
                 yield event
             if finished:
                 self._count(prompt_tokens, counted, n, time.monotonic() - (first or started))
+        except (asyncio.CancelledError, GeneratorExit):
+            self.service.metrics.cancelled.labels(model).inc()
+            raise
         except UserError as error:
             raise ServiceError(400, str(error), "invalid_prompt", "messages") from None
         finally:
             await generated.aclose()  # type: ignore[attr-defined]
-            if not finished:
-                self.service.metrics.cancelled.labels(model).inc()
 
     def _count(self, prompt: int, drawn: int, n: int, seconds: float) -> None:
         model = self.served.name

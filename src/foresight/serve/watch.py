@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from foresight.document import Image, Text
+from foresight.errors import UserError
 from foresight.inference.language_model import Completion
 from foresight.posttrain.chat import Conversation, Message
 from foresight.posttrain.conversations import json_of
@@ -83,8 +84,12 @@ class Watch:
         if await asyncio.to_thread(self._state, exchange.subject) == SUSPENDED:
             raise ServiceError(403, "suspended after repeated violations, until a person has "
                                "looked at it", "suspended")  # fmt: skip
-        verdict = await self.judge.judge("input", exchange.asked)
-        self._took(exchange, "input", verdict)
+        # Whoever asks sends the whole conversation: earlier turns are theirs to make up.
+        for message in exchange.messages:
+            if message.role != "assistant":
+                verdict = await self.judge.judge("input", message.text)
+                self._took(exchange, "input", verdict)
+        verdict = exchange.verdicts["input"]
         if verdict.action == "block":
             await self.record(exchange, (), "blocked", 0)
             warned = await asyncio.to_thread(self._strike, exchange.subject)
@@ -107,6 +112,9 @@ class Watch:
             async with aclosing(events), aclosing(run(exchange, events)) as told:  # type: ignore[type-var]
                 async for event in told:
                     yield event
+        except UserError:
+            exchange.recorded = True  # it was no question: nothing was asked of the model
+            raise
         finally:
             # The client left, or something broke: what was said until then is kept all the same.
             if not exchange.recorded:
