@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +56,8 @@ class Pool:
     async def load(self, name: str, at: str) -> Served:
         """Serve what is at a path under a name. Whoever asked before is still answered by what was
         there. Raises UserError if nothing can be loaded; then all stays as it was."""
-        s = self._settings
         worker: Worker | Remote
-        if at.startswith("api:"):
-            worker = Remote(at)
-        else:
-            worker = Worker(await asyncio.to_thread(
-                Engine.load, Path(at), batch=s.batch, memory_bytes=s.memory_bytes
-            ))  # fmt: skip
+        worker = Remote(at) if at.startswith("api:") else Worker(await self._loaded(Path(at)))
         served = Served(name, worker.name, worker, int(time.time()))
         served.worker.start()
         before = self._served.get(name)
@@ -72,6 +67,16 @@ class Pool:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
         return served
+
+    async def _loaded(self, run: Path) -> Engine:
+        """On a thread that ends with it: the threads that OpenMP makes for a thread stay as long as
+        that lives, and where there are more of them than cores none waits actively any more, so
+        that every step waits to be woken many times."""
+        s, loop = self._settings, asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as own:
+            return await loop.run_in_executor(
+                own, lambda: Engine.load(run, batch=s.batch, memory_bytes=s.memory_bytes)
+            )
 
     @property
     def all(self) -> list[Served]:
