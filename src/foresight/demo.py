@@ -34,9 +34,9 @@ from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
 CHAIN = ChainSettings(
-    demonstrations=6000, compared=9000, labelled=1500, asked=300, control_updates=20,
+    demonstrations=6000, compared=9000, labelled=1500, asked=250, control_updates=20,
     ppo=ChainSettings().ppo.model_copy(update={"updates": 100}),
-    questions=ChainSettings().questions.model_copy(update={"updates": 30}),
+    questions=ChainSettings().questions.model_copy(update={"updates": 25}),
 )  # fmt: skip
 """Less than half of what post-training takes by default: minutes of one core."""
 

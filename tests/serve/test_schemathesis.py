@@ -26,7 +26,7 @@ def service(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         yield one
 
 
-def fuzzed(service: Running) -> subprocess.CompletedProcess[str]:
+def fuzzed(service: Running, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{service.base}/openapi.json",
         "--phases", "examples,fuzzing", "--max-examples", EXAMPLES, "--seed", "1",
@@ -35,16 +35,18 @@ def fuzzed(service: Running) -> subprocess.CompletedProcess[str]:
         "--exclude-checks", "positive_data_acceptance",
         "--suppress-health-check", "all", "--no-color",
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_it_does_what_it_says(service: Running) -> None:
-    done = fuzzed(service)
+def test_it_does_what_it_says(service: Running, tmp_path: Path) -> None:
+    done = fuzzed(service, tmp_path)
     assert done.returncode == 0, done.stdout[-6000:]
     assert service.ask("GET", "/health")[0] == 200
 
 
-def test_a_broken_service_is_found_out(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_service_is_found_out(
+    service: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control."""
     monkeypatch.setattr(Pool, "get", lambda *_: 1 / 0)
-    assert fuzzed(service).returncode == 1
+    assert fuzzed(service, tmp_path).returncode == 1
