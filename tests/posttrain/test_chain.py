@@ -30,7 +30,7 @@ from foresight.worlds import ledger
 SETTINGS = ChainSettings(
     demonstrations=2000, compared=1200, labelled=600, asked=320, control_updates=30,
     sft=SFTSettings(epochs=8, lr=5e-3), reward=RewardSettings(epochs=3, lr=3e-3),
-    ppo=PPOSettings(updates=40, prompts=24, max_tokens=24, lr=3e-3, beta=0.05),
+    ppo=PPOSettings(updates=80, prompts=24, max_tokens=24, lr=3e-3, beta=0.1),
     questions=PPOSettings(updates=2, prompts=16, samples=2, max_tokens=6, missing_end=0.0),
     question_betas=(0.1,),
 )  # fmt: skip
@@ -73,7 +73,7 @@ def test_the_reward_model_alone_erases_refusals(outcome: Outcome) -> None:
 
 
 def test_rules_bring_them_back(outcome: Outcome) -> None:
-    assert refused(outcome, "ppo-rules-0.05", "disallowed") > 2 * refused(
+    assert refused(outcome, "ppo-rules-0.1", "disallowed") > 2 * refused(
         outcome, "sft", "disallowed"
     )
 
@@ -104,7 +104,7 @@ def test_the_chapter_shows_every_arm(outcome: Outcome, directory: Path) -> None:
     told = [one.get_text() for one in drawn[3].texts]
     assert told == ["knows too little"], "no calibration is claimed of who only guesses"
     labels = [one.get_text() for one in drawn[0].get_yticklabels()]
-    assert labels == ["base model", "fine-tuned", "reward model alone", "rules, beta 0.05"]
+    assert labels == ["base model", "fine-tuned", "reward model alone", "rules, beta 0.1"]
 
 
 def test_what_is_not_there_or_not_readable_is_said(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_killed_in_each_stage_it_ends_where_it_would_have(tmp_path: Path) -> Non
     for place in (whole, killed):
         experiment(place, 16)
     expected = Chain(whole / "targets" / "base", whole / "posttrain", small).run()
-    stages = ["sft", "reward", "ppo-rules-0.05"]
+    stages = ["sft", "reward", "ppo-rules-0.1"]
     words = [sys.executable, "-c", _RUN, str(killed), small.model_dump_json()]
     for stage in stages:
         process = subprocess.Popen(words)
