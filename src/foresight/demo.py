@@ -34,8 +34,8 @@ from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
 CHAIN = ChainSettings(
-    demonstrations=6000, compared=9000, labelled=1500, asked=250, control_updates=20,
-    ppo=ChainSettings().ppo.model_copy(update={"updates": 100}),
+    demonstrations=8000, compared=12_000, labelled=2000, asked=250, control_updates=20,
+    ppo=ChainSettings().ppo.model_copy(update={"updates": 120}),
     questions=ChainSettings().questions.model_copy(update={"updates": 25}),
 )  # fmt: skip
 """Less than half of what post-training takes by default: minutes of one core."""

@@ -135,7 +135,7 @@ def test_killed_in_each_stage_it_ends_where_it_would_have(tmp_path: Path) -> Non
     for place in (whole, killed):
         experiment(place, 16)
     expected = Chain(whole / "targets" / "base", whole / "posttrain", small).run()
-    stages = ["sft", "reward", "ppo-rules-0.1"]
+    stages = ["sft", "reward", "ppo-rules-0.05"]
     words = [sys.executable, "-c", _RUN, str(killed), small.model_dump_json()]
     for stage in stages:
         process = subprocess.Popen(words)
