@@ -165,6 +165,9 @@ class Worker:
 
         def on_done(answers: tuple[Any, ...]) -> None:
             self._events.append((events, answers))
+            # The ticket knows this closure, which knows the ticket: such rings wait for a rare
+            # collection with all that was drawn in them.
+            opened.clear()
 
         try:
             opened.append(self.engine.submit(request, on_done, on_text if stream else None))
