@@ -256,7 +256,7 @@ def test_retention(watched: Running) -> None:
         ("categories: [{name: a, flag: 0.9, block: 0.1}]", "below flag"),
         ("categories: [{name: a}, {name: a}]", "two have one name"),
         ("colour: 1", "field colour"),
-        ("- 1", "field the file"),
+        ("- 1", r"field \(all\)"),
         ("{", "YAML"),
     ],
 )

@@ -89,7 +89,7 @@ def _first(connection: Connection) -> None:
 
 
 _MIGRATIONS = (_first,)
-"""Each takes the schema one version further; done in order, each in a transaction."""
+"""Each takes the schema one version further; done in order, all in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,6 @@ class AuditLog:
     """Raises UserError if the database cannot be opened or is of a newer program."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._path = Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
         self.engine = _connect(url, self._path)
         self._migrate()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -19,7 +19,7 @@ from foresight.serve import review
 from foresight.serve.audit import FEEDBACK, AuditLog
 from foresight.serve.bodies import FeedbackBody, LabelBody, LiftBody
 from foresight.serve.errors import ServiceError
-from foresight.serve.exports import Kind, export
+from foresight.serve.exports import Kind, exported
 from foresight.serve.policy import FINE
 from foresight.serve.service import ERRORS, service_of
 
@@ -96,22 +96,24 @@ async def lift(body: LiftBody, request: Request) -> dict[str, str]:
 
 
 @router.get("/review/export/{kind}", responses=ERRORS, response_class=Response)
-async def exported(kind: Kind, request: Request) -> Response:
+async def download(kind: Kind, request: Request) -> Response:
     """Reviewed cases as JSON lines."""
-
-    def write(log: AuditLog) -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{kind}.jsonl"
-            export(log, kind, path)
-            return path.read_bytes()
-
-    data = await _there(request, write)
+    rows = await _there(request, lambda log: exported(log, kind))
+    data = "".join(json.dumps(row) + "\n" for row in rows)
     told = {"content-disposition": f'attachment; filename="{kind}.jsonl"'}
     return Response(data, media_type="application/jsonl", headers=told)
 
 
+@cache
+def _pages() -> dict[str, bytes]:
+    """All there are, by name: what else is asked for is not looked for."""
+    return {one.name: one.read_bytes() for one in (files("foresight.serve") / "pages").iterdir()}
+
+
 def _page(name: str) -> Response:
-    data = (files("foresight.serve") / "pages" / name).read_bytes()
+    data = _pages().get(name)
+    if data is None:
+        raise ServiceError(404, "no such page")
     kind = _KINDS[name.rpartition(".")[2]]
     headers = {"content-security-policy": _POLICY} if kind == "text/html" else {}
     return Response(data, media_type=f"{kind}; charset=utf-8", headers=headers)
@@ -129,7 +131,4 @@ async def review_page() -> Response:
 
 @router.get("/pages/{name}", include_in_schema=False)
 async def part(name: str) -> Response:
-    known = {one.name for one in (files("foresight.serve") / "pages").iterdir()}
-    if name not in known:
-        raise ServiceError(404, "no such page")
     return _page(name)

@@ -5,22 +5,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sql
 
 from foresight.errors import UserError
 from foresight.posttrain.chat import Conversation, Message
-from foresight.posttrain.conversations import ChatPrompt, Demonstration, write_jsonl
+from foresight.posttrain.conversations import ChatPrompt, Demonstration, row_of
 from foresight.posttrain.messages import MessageReader
-from foresight.runs import write_atomic
 from foresight.serve.audit import EVENTS, LABELS, AuditLog
 
 Kind = Literal["sft", "prompts", "items", "classifier"]
-KINDS: tuple[Kind, ...] = ("sft", "prompts", "items", "classifier")
 
 
 @dataclass(frozen=True)
@@ -75,39 +71,29 @@ def _reviewed(rows: list[Any]) -> Reviewed:
     return Reviewed(first["id"], messages, outputs, verdict, better, weight, meta)
 
 
-def export(log: AuditLog, kind: Kind, path: Path) -> int:
-    """Write reviewed cases as JSONL; how many. Raises UserError if there are none of the kind."""
+def exported(log: AuditLog, kind: Kind) -> list[dict[str, Any]]:
+    """Reviewed cases as objects of a JSONL file. Raises UserError if there are none of the kind."""
     cases = reviewed(log)
-    if kind == "sft":
-        rows: list[Any] = [
-            Demonstration(
-                _id(one), (*one.messages, Message.of("assistant", one.better)), one.meta
-            )
-            for one in cases if one.better
-        ]  # fmt: skip
-    elif kind == "prompts":
-        rows = [ChatPrompt(_id(one), one.messages, one.verdict, one.meta) for one in cases]
-    elif kind == "items":
-        rows = [
-            {"id": _id(one), "question": one.asked, "meta": one.meta}
-            for one in cases if len(one.messages) == 1
-        ]  # fmt: skip
-    else:
-        rows = [{"id": _id(one), **row, "meta": one.meta} for one in cases for row in _texts(one)]
+    rows: list[dict[str, Any]] = []
+    for one in cases:
+        name = f"case-{one.id}"
+        if kind == "sft" and one.better:
+            turns = (*one.messages, Message.of("assistant", one.better))
+            rows.append(row_of(Demonstration(name, turns, one.meta)))
+        elif kind == "prompts":
+            rows.append(row_of(ChatPrompt(name, one.messages, one.verdict, one.meta)))
+        elif kind == "items" and len(one.messages) == 1:
+            rows.append({"id": name, "question": one.asked, "meta": one.meta})
+        elif kind == "classifier":
+            rows += [{"id": name, **row, "meta": one.meta} for row in classifier_rows(one)]
     if not rows:
         raise UserError(f"{kind}: no reviewed case becomes one of these yet")
-    if kind in ("sft", "prompts"):
-        write_jsonl(path, rows)
-    else:
-        write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
-    return len(rows)
+    return rows
 
 
-def _id(case: Reviewed) -> str:
-    return f"case-{case.id}"
-
-
-def _texts(case: Reviewed) -> Iterator[dict[str, str]]:
+def classifier_rows(case: Reviewed) -> list[dict[str, str]]:
     """What a classifier sees of a case: the question alone, and with each answer."""
-    for answer in ("", *case.outputs):
-        yield {"asked": case.asked, "answered": answer, "label": case.verdict}
+    return [
+        {"asked": case.asked, "answered": answer, "label": case.verdict}
+        for answer in ("", *case.outputs)
+    ]

@@ -19,7 +19,7 @@ from foresight.evals.statistics import Estimate, difference_estimate, mean_estim
 from foresight.posttrain.text_classifier import TextClassifier, TextSettings
 from foresight.runs import read_jsonl, sha256_text, write_atomic, write_json
 from foresight.serve.audit import AuditLog
-from foresight.serve.exports import Reviewed, reviewed
+from foresight.serve.exports import Reviewed, classifier_rows, reviewed
 from foresight.serve.judge import Judge
 from foresight.serve.policy import ACTIONS, FINE, Policy
 
@@ -77,16 +77,14 @@ def improve(log: AuditLog, policy_file: Path, to: Path, rows: Path | None = None
                 f"{len(cases)} reviewed cases leave {bad} violations and {len(some) - bad} fine "
                 f"ones to {name}: five of each are the least"
             )
-    known = [_row(row) for row in read_jsonl(rows)] if rows else []
-    known += [row for case in used for row in _rows(case)]
-    texts = [(asked, answered) for asked, answered, _ in known]
-    labels = [label for _, _, label in known]
+    known = [_checked(row, rows) for row in read_jsonl(rows)] if rows else []
+    known += [row for case in used for row in classifier_rows(case)]
+    texts = [(row["asked"], row["answered"]) for row in known]
+    labels = [row["label"] for row in known]
     settings = TextSettings()
     thresholds = _thresholds(texts, labels, settings)
     after = _written(before, thresholds, TextClassifier.fit(texts, labels, settings), to)
-    write_atomic(to / "rows.jsonl", "".join(
-        json.dumps({"asked": a, "answered": b, "label": label}) + "\n" for a, b, label in known
-    ))  # fmt: skip
+    write_atomic(to / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in known))
     found = _compared(before, after, kept, len(used), thresholds)
     write_json(to / "improvement.json", asdict(found))
     return found
@@ -100,15 +98,11 @@ def _is_kept(case: Reviewed) -> bool:
     return int(sha256_text(case.asked)[:8], 16) / 2**32 < KEPT
 
 
-def _rows(case: Reviewed) -> list[tuple[str, str, str]]:
-    return [(case.asked, answer, case.verdict) for answer in ("", *case.outputs)]
-
-
-def _row(row: dict[str, Any]) -> tuple[str, str, str]:
-    try:
-        return str(row["asked"]), str(row["answered"]), str(row["label"])
-    except KeyError as error:
-        raise UserError(f"rows: a line has no field {error}") from None
+def _checked(row: dict[str, Any], path: Path) -> dict[str, str]:
+    fields = ("asked", "answered", "label")
+    if any(not isinstance(row.get(name), str) for name in fields):
+        raise UserError(f"{path}: {row!r:.120}; expected the texts {', '.join(fields)}")
+    return {name: row[name] for name in fields}
 
 
 def _thresholds(

@@ -24,10 +24,6 @@ class Verdict:
     category: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def worth_noting(self) -> bool:
-        return self.action != "allow"
-
 
 class Judge:
     """Raises UserError for a classifier that cannot be loaded. `asks`: needed where the policy
@@ -47,7 +43,9 @@ class Judge:
             return Verdict()
         asked, answered = _shortened(asked), _shortened(answered)
         text = answered if side == "output" else asked
-        learned = await asyncio.to_thread(self._learned, asked, answered)
+        learned: dict[str, float] = {}
+        if self._classifier is not None:
+            learned = await asyncio.to_thread(_learned, self._classifier, asked, answered)
         scores = {}
         for one in self.policy.categories:
             if side not in one.sides:
@@ -59,12 +57,6 @@ class Judge:
             scores[one.name] = max(found)
         return self._verdict(scores)
 
-    def _learned(self, asked: str, answered: str) -> dict[str, float]:
-        if self._classifier is None:
-            return {}
-        [shares] = self._classifier.probabilities([(asked, answered)])
-        return dict(zip(self._classifier.labels, map(float, shares), strict=True))
-
     def _verdict(self, scores: Mapping[str, float]) -> Verdict:
         worst = Verdict(scores=scores)
         for one in self.policy.categories:
@@ -75,6 +67,11 @@ class Judge:
             if ACTIONS.index(action) > ACTIONS.index(worst.action):
                 worst = Verdict(action, one.name, scores)
         return worst
+
+
+def _learned(classifier: TextClassifier, asked: str, answered: str) -> dict[str, float]:
+    [shares] = classifier.probabilities([(asked, answered)])
+    return dict(zip(classifier.labels, map(float, shares), strict=True))
 
 
 def _shortened(text: str) -> str:

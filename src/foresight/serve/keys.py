@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from foresight.errors import UserError
+from foresight.evals.files import read_yaml, validated
 from foresight.runs import locked, write_atomic
 
 Role = Literal["user", "reviewer", "admin"]
@@ -77,18 +78,9 @@ class Keys:
 
 def read_keys(path: Path) -> list[Key]:
     """Raises UserError naming file and field."""
-    try:
-        found = _File.model_validate(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); `foresight key {path} NAME` makes it"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}, field {place}: {first['msg']}") from None
+    if not path.exists():
+        raise UserError(f"{path}: is not there; `foresight key {path} NAME` makes it")
+    found = validated(_File, read_yaml(path), str(path))
     names = [key.name for key in found.keys]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: two keys have one name; give each its own")
@@ -103,10 +95,8 @@ def add_key(path: Path, name: str, role: Role = "user") -> str:
         if any(key.name == name for key in keys):
             raise UserError(f"{path}: there is a key of {name!r} already")
         secret = PREFIX + secrets.token_urlsafe(32)
-        try:
-            key = Key(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), role=role)
-        except ValidationError as error:
-            raise UserError(f"name {name!r}: {error.errors()[0]['msg']}") from None
+        row = {"name": name, "sha256": hashlib.sha256(secret.encode()).hexdigest(), "role": role}
+        key = validated(Key, row, "a new key")
         rows = [one.model_dump(exclude_none=True) for one in [*keys, key]]
         write_atomic(path, yaml.safe_dump({"keys": rows}, sort_keys=False))
     return secret

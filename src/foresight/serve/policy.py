@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from foresight.errors import UserError
+from foresight.evals.files import read_yaml, validated
 from foresight.runs import sha256_text
 
 Side = Literal["input", "output"]
@@ -98,16 +98,7 @@ class Policy(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Policy:
         """Raises UserError naming file and field."""
-        try:
-            found = cls.model_validate(yaml.safe_load(path.read_text()))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not valid YAML ({error})") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise UserError(f"{path}, field {place}: {first['msg']}") from None
+        found = validated(cls, read_yaml(path), str(path))
         names = [one.name for one in found.categories]
         if len(set(names)) < len(names):
             raise UserError(f"{path}, field categories: two have one name")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from foresight.data.tokenizer import Tokenizer
-from foresight.document import Image
 from foresight.errors import UserError
 from foresight.inference.language_model import Sampling
 from foresight.posttrain.chat import Conversation
@@ -50,10 +49,6 @@ def _bounded(url: str, pictures: int, limits: Limits) -> None:
             400, f"a picture of {len(url) / _DATA_URL_GROWTH:,.0f} bytes; at most "
             f"{limits.image_bytes:,} are read", "image_too_large", "messages",
         )  # fmt: skip
-
-
-def has_pictures(messages: Conversation) -> bool:
-    return any(isinstance(part, Image) for one in messages for part in one.parts)
 
 
 def sampling(

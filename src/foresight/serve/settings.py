@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from foresight.errors import UserError
+from foresight.evals.files import read_yaml, validated
+from foresight.serve.audit import SQLITE
 
 Count = Annotated[int, Field(ge=1)]
 _BASE = ConfigDict(frozen=True, extra="forbid")
@@ -61,26 +61,14 @@ class ServiceSettings(BaseModel):
     @classmethod
     def read(cls, path: Path) -> ServiceSettings:
         """Raises UserError naming file and field."""
-        try:
-            given = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not valid YAML ({error})") from None
-        try:
-            found = cls.model_validate(given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise UserError(f"{path}, field {place}: {first['msg']}") from None
+        found = validated(cls, read_yaml(path), str(path))
         return found.beside(path.resolve().parent)
 
     def beside(self, folder: Path) -> ServiceSettings:
         """Relative paths as they are from `folder`."""
-        sqlite = "sqlite:///"
         database = self.database
-        if database.startswith(sqlite) and database != f"{sqlite}:memory:":
-            database = f"{sqlite}{folder / database.removeprefix(sqlite)}"
+        if database.startswith(SQLITE):
+            database = f"{SQLITE}{folder / database.removeprefix(SQLITE)}"
         changed = {
             "models": {
                 name: at if at.startswith("api:") else str(folder / at)
