@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -46,7 +47,7 @@ def _drawn(service: Running) -> int:
 
 
 def _open(service: Running) -> int:
-    return int(service.service.pool.open_requests)
+    return int(service.service.pool.get("tiny").worker.open_requests)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -129,8 +130,9 @@ def test_a_model_is_swapped_without_dropping_anyone(
     slow: Running, recipe: Recipe, corpus: Corpus, tmp_path: Path
 ) -> None:
     other = write_run(tmp_path / "other", recipe, corpus, "other", seed=1)
-    pool = slow.service.pool
-    before = pool.get("tiny")
+    served = slow.service.pool.get("tiny")
+    before, worker = served.weights, served.worker
+    del served  # it is retired once nobody holds it
     answers: list[tuple[int, dict[str, str], dict[str, object]]] = []
     asking = threading.Thread(
         target=lambda: answers.append(slow.ask("POST", "/v1/chat/completions", ASKED))
@@ -139,13 +141,42 @@ def test_a_model_is_swapped_without_dropping_anyone(
     until(lambda: _drawn(slow) > 0)
     status, _, told = slow.ask("POST", "/admin/models/tiny", {"path": str(other)})
     assert status == 200, told
-    assert told["weights"] != before.weights
+    assert told["weights"] != before
     fresh = slow.ask("POST", "/v1/chat/completions", {**ASKED, "n": 1})[2]
     assert fresh["system_fingerprint"] == told["weights"]
     asking.join()
     status, _, body = answers[0]
-    assert status == 200 and body["system_fingerprint"] == before.weights
-    until(lambda: not before.worker._thread.is_alive())
+    assert status == 200 and body["system_fingerprint"] == before
+    until(lambda: not worker._thread.is_alive())
+
+
+def test_who_was_let_in_before_a_swap_is_answered(
+    slow: Running, recipe: Recipe, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged for a while, and only then put to a model that was swapped in the meantime."""
+    other = write_run(tmp_path / "other", recipe, corpus, "other", seed=1)
+    judged, go_on = threading.Event(), threading.Event()
+
+    async def admit(exchange: object) -> None:
+        if not judged.is_set():
+            judged.set()
+            await asyncio.to_thread(go_on.wait, 30)
+
+    monkeypatch.setattr(slow.service.watch, "admit", admit)
+    before = slow.service.pool.get("tiny").weights
+    answers: list[tuple[int, dict[str, str], dict[str, object]]] = []
+    body = {**ASKED, "n": 1, "max_tokens": 3}
+    asking = threading.Thread(
+        target=lambda: answers.append(slow.ask("POST", "/v1/chat/completions", body))
+    )
+    asking.start()
+    until(judged.is_set)
+    assert slow.ask("POST", "/admin/models/tiny", {"path": str(other)})[0] == 200
+    time.sleep(0.3)  # the old one could be stopped by now
+    go_on.set()
+    asking.join(20)
+    assert answers, "it waits for a model that is gone"
+    assert (answers[0][0], answers[0][2]["system_fingerprint"]) == (200, before)
 
 
 def test_a_corrupt_checkpoint_changes_nothing(

@@ -16,7 +16,7 @@ from foresight.serve.asking import Asked, collected
 from foresight.serve.bodies import ChatBody
 from foresight.serve.errors import ServiceError
 from foresight.serve.service import ERRORS, Service, service_of
-from foresight.serve.streams import EventStream, until_gone
+from foresight.serve.streams import EventStream, resumed, until_gone
 from foresight.serve.worker import Delta
 
 router = APIRouter()
@@ -32,7 +32,7 @@ async def chat(body: ChatBody, request: Request) -> Response:
 class _Chat:
     def __init__(self, service: Service, body: ChatBody, request: Request) -> None:
         self.body, self.request, self.limits = body, request, service.settings.limits
-        self.served = service.pool.get(body.model)
+        self.served = service.pool.to_ask(body.model)
         messages = prompts.conversation(body.messages, self.limits)
         if messages[-1].role == "assistant":
             raise ServiceError(400, "messages: the last one is the assistant's; it must be a "
@@ -78,20 +78,18 @@ class _Chat:
         told = [0] * self.n
         for at in range(self.n):
             yield self._chunk(at, {"role": "assistant", "content": "", "refusal": None})
-        async with aclosing(rest):  # type: ignore[type-var]
-            event: Delta | Completion | None = first
-            while event is not None:
+        async with aclosing(resumed(first, rest)) as events:
+            async for event in events:
                 if isinstance(event, Delta):
                     told[event.sample] += len(event.tokens)
                     delta = {"content": event.text}
                     yield self._chunk(event.sample, delta, self._logprobs(event.tokens))
-                else:
-                    at = len(found)
-                    found.append(event)
-                    # Tokens that settled no text: an end mark, part of a stop string.
-                    left = self._logprobs(event.tokens[told[at] :])
-                    yield self._chunk(at, {}, left, FINISH[event.finish])
-                event = await anext(rest, None)
+                    continue
+                at = len(found)
+                found.append(event)
+                # Tokens that settled no text: an end mark, part of a stop string.
+                left = self._logprobs(event.tokens[told[at] :])
+                yield self._chunk(at, {}, left, FINISH[event.finish])
         if self.body.stream_options and self.body.stream_options.include_usage:
             yield self.head.object("chat.completion.chunk", choices=[], usage=usage_of(found))
 

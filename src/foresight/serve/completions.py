@@ -23,7 +23,7 @@ from foresight.serve.bodies import CompletionBody
 from foresight.serve.chat import FINISH
 from foresight.serve.errors import ServiceError
 from foresight.serve.service import ERRORS, Service, service_of
-from foresight.serve.streams import EventStream, until_gone
+from foresight.serve.streams import EventStream, resumed, until_gone
 from foresight.serve.worker import Delta
 
 router = APIRouter()
@@ -41,7 +41,7 @@ class _Completion:
     def __init__(self, service: Service, body: CompletionBody, request: Request) -> None:
         self.service, self.body, self.request = service, body, request
         self.limits = service.settings.limits
-        self.served = service.pool.get(body.model)
+        self.served = service.pool.to_ask(body.model)
         self.prompts = prompts.prompts(body, self.limits)
         self.n = prompts.count(body, self.limits)
         self.tokenizer = self.served.about.tokenizer
@@ -125,7 +125,7 @@ class _Completion:
             shown = (Token(first[0], self._shown(first[0]), 0.0),)
         if not ids:
             return shown
-        ask = ScoreRequest(first, (tuple(ids),), max(self.body.logprobs or 0, 0))
+        ask = ScoreRequest(first, (tuple(ids),), self.body.logprobs or 0)
         try:
             [score] = await self.served.worker.score(ask)
         except UserError as error:
@@ -145,9 +145,8 @@ class _Completion:
     ) -> AsyncIterator[dict[str, Any]]:
         found: list[Completion] = []
         told, length = [0] * self.n, [0] * self.n
-        async with aclosing(rest):  # type: ignore[type-var]
-            event: Delta | Completion | None = first
-            while event is not None:
+        async with aclosing(resumed(first, rest)) as events:
+            async for event in events:
                 if isinstance(event, Delta):
                     at, text, tokens, finish = event.sample, event.text, event.tokens, None
                 else:
@@ -161,7 +160,6 @@ class _Completion:
                 length[at] += sum(len(token.text) for token in tokens)
                 choice = {"index": at, "text": text, "logprobs": logprobs, "finish_reason": finish}
                 yield self.head.object("text_completion", choices=[choice])
-                event = await anext(rest, None)
         if self.body.stream_options and self.body.stream_options.include_usage:
             total = usage(found[0].prompt_tokens, sum(one.completion_tokens for one in found))
             yield self.head.object("text_completion", choices=[], usage=total)

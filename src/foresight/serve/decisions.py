@@ -40,7 +40,7 @@ _TRUTH = ("the statement is true", "the statement is false")
 async def decide(body: DecisionBody, request: Request) -> dict[str, Any]:
     """Probabilities of the answers to questions about one input."""
     service = service_of(request)
-    served = service.pool.get(body.model)
+    served = service.pool.to_ask(body.model)
     given = _given(body.input)
 
     async def all_answers() -> list[tuple[dict[str, Any], int]]:

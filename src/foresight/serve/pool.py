@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Pool:
         before = self._served.get(name)
         self._served[name] = served
         if before:
-            task = asyncio.create_task(_retire(before))
+            task = asyncio.create_task(_retire(weakref.ref(before), before.worker))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
         return served
@@ -83,7 +84,7 @@ class Pool:
         return list(self._served.values())
 
     def get(self, name: str) -> Served:
-        """Raises ServiceError 404 for an unknown name, 429 if too many wait already."""
+        """Raises ServiceError 404 for an unknown name."""
         served = self._served.get(name)
         if served is None:
             known = ", ".join(self._served)
@@ -91,16 +92,17 @@ class Pool:
                 404, f"model {name!r}: not served here; there are {known}", "model_not_found",
                 "model",
             )  # fmt: skip
+        return served
+
+    def to_ask(self, name: str) -> Served:
+        """Raises ServiceError 404 for an unknown name, 429 if too many wait already."""
+        served = self.get(name)
         if served.worker.open_requests >= self._settings.limits.waiting:
             raise ServiceError(
                 429, f"{served.worker.open_requests} requests are open already; come again later",
                 "overloaded", retry_after_seconds=1.0,
             )  # fmt: skip
         return served
-
-    @property
-    def open_requests(self) -> int:
-        return sum(one.worker.open_requests for one in self.all)
 
     async def close(self) -> None:
         """Whatever is open is given up."""
@@ -110,7 +112,8 @@ class Pool:
             await one.worker.stop()
 
 
-async def _retire(served: Served) -> None:
-    while served.worker.open_requests:
+async def _retire(served: weakref.ref[Served], worker: Worker | Remote) -> None:
+    """Once nobody holds it: who is still being judged has not asked it yet, and will."""
+    while served() is not None:
         await asyncio.sleep(_WAIT_SECONDS)
-    await served.worker.stop()
+    await worker.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from foresight.errors import UserError
 from foresight.serve.errors import ServiceError
 
 T = TypeVar("T")
@@ -50,6 +49,14 @@ async def _until_gone(receive: Receive, work: Awaitable[T], seconds: float) -> T
                 await task
 
 
+async def resumed(first: T, rest: AsyncIterator[T]) -> AsyncGenerator[T]:
+    """An iteration whose first element was looked at; `rest` is closed with it."""
+    async with aclosing(rest):  # type: ignore[type-var]
+        yield first
+        async for one in rest:
+            yield one
+
+
 class EventStream(Response):
     """Server-sent events: each object a `data:` line, `[DONE]` at the end; an error after the
     first of them is an event like OpenAI's."""
@@ -69,13 +76,10 @@ class EventStream(Response):
             async with asyncio.timeout(self._seconds), aclosing(self._events) as events:  # type: ignore[type-var]
                 async for event in events:
                     await self._put(send, json.dumps(event, ensure_ascii=False))
-        except TimeoutError:
-            error = ServiceError(504, f"no end within {self._seconds:g} seconds", "timeout")
-            await self._put(send, json.dumps(error.body))
-        except ServiceError as error:
-            await self._put(send, json.dumps(error.body))
-        except UserError as error:
-            await self._put(send, json.dumps(ServiceError(400, str(error)).body))
+        except (TimeoutError, ServiceError) as error:
+            late = ServiceError(504, f"no end within {self._seconds:g} seconds", "timeout")
+            told = error if isinstance(error, ServiceError) else late
+            await self._put(send, json.dumps(told.body))
         else:
             await self._put(send, "[DONE]")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
