@@ -12,7 +12,7 @@ from foresight.inference.matrix import Matrix
 LARGE = (384, 512)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 16, 200])
+@pytest.mark.parametrize("rows", [1, 3, 16, 17, 200])
 @pytest.mark.parametrize("shape", [LARGE, (512, 384), (24, 16), (1, 200_000)])
 def test_it_is_the_product(shape: tuple[int, int], rows: int) -> None:
     torch.manual_seed(0)
