@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -97,69 +98,92 @@ def alone(run: Path, clients: int, seconds: float) -> float:
 
 @dataclass
 class Load:
-    """What clients saw. Seconds to the first text of each answer; tokens as the server counts."""
+    """What clients saw. Seconds to the first text of each answer; tokens as the server counts;
+    `cores`: that the clients themselves kept busy."""
 
     tokens: int = 0
     answers: int = 0
     errors: list[str] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    cores: float = 0.0
 
 
-async def _client(port: int, model: str, number: int, end: float, load: Load) -> None:
-    """One after the other, by a connection that is kept."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    asked = number * 1_000_000
-    try:
-        while time.monotonic() < end:
-            body = json.dumps({
-                "model": model, "stream": True, "temperature": 1.0, "max_tokens": TOKENS,
-                "seed": asked, "stream_options": {"include_usage": True},
-                "messages": [{"role": "user", "content": question(asked)}],
-            }).encode()  # fmt: skip
-            asked += 1
-            begun = time.monotonic()
-            head = (
-                f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
-                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-            )
-            writer.write(head.encode() + body)
-            await _read(reader, begun, load)
-    except (OSError, asyncio.IncompleteReadError) as error:
-        load.errors.append(repr(error))
-    finally:
-        writer.close()
+class _Client(asyncio.Protocol):
+    """One answer after the other by a connection that is kept. What arrives is looked at little:
+    clients run on the cores that are measured."""
 
+    def __init__(self, head: str, model: str, number: int, end: float, load: Load) -> None:
+        self._head, self._model, self._end, self._load = head, model, end, load
+        self._asked = number * 1_000_000
+        self._begun, self._told = 0.0, False
+        self._parts: list[bytes] = []
+        self.done = asyncio.get_running_loop().create_future()
 
-async def _read(reader: asyncio.StreamReader, begun: float, load: Load) -> None:
-    head = await reader.readuntil(b"\r\n\r\n")
-    if b" 200 " not in head.split(b"\r\n", 1)[0]:
-        load.errors.append(head.decode()[:80])
-    told, tail, pieces = False, b"", 0
-    while size := int(await reader.readline(), 16):
-        data = (await reader.readexactly(size + 2))[:-2]
-        if not told and b'"content"' in data and b'"content": ""' not in data:
-            load.first.append(time.monotonic() - begun)
-            told = True
-        pieces += data.count(b'"content":')
-        tail = (tail + data)[-2000:]
-    await reader.readline()
-    if b"[DONE]" not in tail:
-        load.errors.append(tail.decode(errors="replace")[-200:])
-        return
-    for line in tail.decode(errors="replace").splitlines():
-        with suppress(ValueError, TypeError, KeyError):
-            pieces = json.loads(line.removeprefix("data: "))["usage"]["completion_tokens"]
-    load.tokens += pieces
-    load.answers += 1
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        if time.monotonic() >= self._end:
+            self.done.set_result(None)
+            self._transport.close()
+            return
+        body = json.dumps({
+            "model": self._model, "stream": True, "temperature": 1.0, "max_tokens": TOKENS,
+            "seed": self._asked, "stream_options": {"include_usage": True},
+            "messages": [{"role": "user", "content": question(self._asked)}],
+        })  # fmt: skip
+        self._asked += 1
+        self._begun, self._told, self._parts = time.monotonic(), False, []
+        self._transport.write(f"{self._head}content-length: {len(body)}\r\n\r\n{body}".encode())
+
+    def data_received(self, data: bytes) -> None:
+        if not self._parts and b" 200 " not in data.split(b"\r\n", 1)[0]:
+            self._load.errors.append(data[:80].decode(errors="replace"))
+            self._transport.close()
+        self._parts.append(data)
+        if not self._told and b'"content"' in data.replace(b'"content": ""', b""):
+            self._load.first.append(time.monotonic() - self._begun)
+            self._told = True
+        if b"".join(self._parts[-2:]).endswith(b"\r\n0\r\n\r\n"):
+            self._ended(b"".join(self._parts).decode(errors="replace"))
+            self._ask()
+
+    def _ended(self, answer: str) -> None:
+        if "[DONE]" not in answer[-2000:]:
+            self._load.errors.append(answer[-200:])
+            return
+        tokens = answer.count('"content":')
+        for line in answer[-2000:].splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                tokens = json.loads(line.removeprefix("data: "))["usage"]["completion_tokens"]
+        self._load.tokens += tokens
+        self._load.answers += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self._load.errors.append(f"the connection was lost: {error}")
+            self.done.set_result(None)
 
 
 async def _load(port: int, model: str, clients: int, seconds: float) -> Load:
     load = Load()
-    start = time.monotonic()
+    start, used = time.monotonic(), time.process_time()
     end = start + seconds
-    await asyncio.gather(*(_client(port, model, one, end, load) for one in range(clients)))
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
+        "content-type: application/json\r\n"
+    )
+    connect = asyncio.get_running_loop().create_connection
+    made = [
+        await connect(partial(_Client, head, model, at, end, load), "127.0.0.1", port)
+        for at in range(clients)
+    ]
+    await asyncio.gather(*(client.done for _, client in made))
     load.seconds = time.monotonic() - start
+    load.cores = (time.process_time() - used) / load.seconds
     return load
 
 

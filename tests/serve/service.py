@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +97,28 @@ def running(settings: ServiceSettings) -> Iterator[Running]:
         yield found
     finally:
         found.stop()
+
+
+def started(run: Path, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """`foresight serve` in a process of its own, and its port; returns when it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "foresight", "serve", str(run), "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+    def answers() -> bool:
+        assert process.poll() is None
+        try:
+            connection = HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    until(answers, 60.0)
+    return process, port
 
 
 def free_port() -> int:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from foresight.serve.audit import EVENTS, AuditLog, Event
 from foresight.serve.errors import ServiceError
 from foresight.serve.policy import Policy
 from foresight.serve.settings import ServiceSettings
-from tests.serve.service import Running, free_port, running, until
+from tests.serve.service import Running, free_port, running, started, until
 
 EVENT = Event(
     "req-1", "ann", "ann", "/v1/chat/completions", "m", "m@1",
@@ -220,12 +219,7 @@ def test_a_killed_service_loses_nothing_that_it_acknowledged(run: Path, tmp_path
     acknowledged: set[str] = set()
     lock = threading.Lock()
     for round in range(KILLS):
-        port = free_port()
-        command = [sys.executable, "-m", "foresight", "serve", str(run), "--port", str(port)]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        process, port = started(run, tmp_path)
 
         def ask(client: int, round: int = round, port: int = port, process: Any = process) -> None:
             for at in range(1000):

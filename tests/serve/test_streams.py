@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +16,7 @@ import pytest
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe
 from foresight.serve.settings import ServiceSettings
-from tests.serve.service import Running, free_port, running, until, write_run
+from tests.serve.service import Running, running, started, until, write_run
 
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "Go on"}], "n": 8,
          "max_tokens": 60, "logit_bias": {"1": -100, "7": -100}}  # fmt: skip
@@ -210,30 +207,8 @@ def test_a_broken_step_is_an_error_and_the_service_goes_on(
     assert service.ask("POST", "/v1/chat/completions", {**ASKED, "n": 1})[0] == 200
 
 
-def _started(run: Path, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """The command itself, in a process of its own."""
-    port = free_port()
-    command = [sys.executable, "-m", "foresight", "serve", str(run), "--port", str(port)]
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-    def answers() -> bool:
-        assert process.poll() is None
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-
-    until(answers, 60.0)
-    return process, port
-
-
 def test_a_stopped_service_ends_what_it_began(run: Path, tmp_path: Path) -> None:
-    process, port = _started(run, tmp_path)
+    process, port = started(run, tmp_path)
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port)
         body = json.dumps({**ASKED, "model": run.name, "stream": True, "n": 16})

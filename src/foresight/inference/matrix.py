@@ -8,9 +8,6 @@ from torch.nn import functional as F
 
 PACKED = 1 << 17
 """Weights from which on packing pays: a packed product costs 10 microseconds more to call."""
-STEP = 8
-"""Beyond `ROWS`, rows are filled up to a multiple of this: oneDNN keeps what it prepared for every
-number of rows that it has seen, and a service sees a thousand of them, some hundred kilobytes each."""
 ROWS = 16
 """Rows that the layout is chosen for; it serves 1 to 1024 within a few per cent of their own."""
 
@@ -37,10 +34,17 @@ class Matrix:
             return F.linear(x, self._weight)
         multiply = torch.ops.mkldnn._linear_pointwise.default
         rows = len(x)
-        if rows > ROWS and rows % STEP:
-            x = F.pad(x, (0, 0, 0, -rows % STEP))
+        if missing := -rows % _step(rows):
+            x = F.pad(x, (0, 0, 0, missing))
         product: Tensor = multiply(x, self._weight, None, "none", [], "")
         return product[:rows]
+
+
+def _step(rows: int) -> int:
+    """Rows are filled up to a multiple of this, an eighth of them at most: oneDNN keeps what it
+    prepared for every number of rows that it has seen, some hundred kilobytes, and a service sees
+    a thousand of them."""
+    return 1 << max(0, rows.bit_length() - 4)
 
 
 def _can_pack(weight: Tensor) -> bool:
