@@ -42,6 +42,7 @@ SHARED = 16
 """A common beginning shorter than this is read again rather than copied."""
 LOOKAHEAD = 64
 """Waiting rows that are looked at for one that can start."""
+TAKEN = np.iinfo(np.int64).max
 ENDS = (EOS, IM_END)
 FORBIDDEN = tuple(token for token in range(len(SPECIAL_TOKENS)) if token not in ENDS)
 """Never drawn: marks of pictures and turns, reserved tokens."""
@@ -103,7 +104,7 @@ class Engine:
         self.read_tokens, self.keep_end = read_tokens, keep_end
         self._forbidden = torch.tensor(FORBIDDEN, device=self.network.device)
         self._owner: list[GenerateRow | ScoreRow | None] = [None] * slots
-        self._released = np.zeros(slots, np.int64)  # step at which a slot was released
+        self._released = np.zeros(slots, np.int64)  # step at which a slot was released, or TAKEN
         self._decoding = 0  # slots in front whose rows decode
         self._steps = 0
         self._waiting: deque[GenerateRow | ScoreRow] = deque()
@@ -129,7 +130,7 @@ class Engine:
         self._ticket |= dict.fromkeys(rows, ticket)
         self._waiting += rows
         for row in rows:  # nothing may be asked for: max_tokens 0
-            if row.answer() is not None:
+            if row.answered:
                 self._waiting.remove(row)
                 self._close(row)
         return ticket
@@ -168,7 +169,7 @@ class Engine:
     def cancel(self, ticket: Ticket) -> None:
         """Give up what is open of a request; what was generated so far is its answer."""
         for row in ticket.rows:
-            if row.answer() is None:
+            if not row.answered:
                 if row.slot is None:
                     self._waiting.remove(row)
                 else:
@@ -203,41 +204,31 @@ class Engine:
     def _admit(self) -> None:
         """Give free slots to waiting rows."""
         passed: list[GenerateRow | ScoreRow] = []
-        while self._waiting and len(passed) < LOOKAHEAD and None in self._owner:
+        reading = [row for row in self._owner[self._decoding :] if row is not None]
+        while self._waiting and len(passed) < LOOKAHEAD:
+            slot = int(self._released.argmin())  # the one that was released first
+            if self._owner[slot] is not None:
+                break
             row = self._waiting.popleft()
             shared = self.cache.common(row.prompt.keys)
             best = int(shared.argmax())
             most = int(shared[best])
-            if self._is_being_read(row, most):
+            if _is_being_read(row, most, reading):
                 passed.append(row)
                 continue
             # At least one token is read: its logits are wanted.
             row.done = min(most, len(row.prompt) - 1) if most >= SHARED else 0
-            free = [slot for slot, owner in enumerate(self._owner) if owner is None]
-            slot = min(free, key=lambda slot: self._released[slot])
             if row.done and self._owner[best] is None:
                 slot = best
             self.cache.reserve(row.room)
             self.cache.copy(best, slot, row.done)
-            row.slot, self._owner[slot] = slot, row
+            row.slot, self._owner[slot], self._released[slot] = slot, row, TAKEN
             if isinstance(row, GenerateRow) and row.done == len(row.prompt) - 1:
                 row.done += 1
                 self._promote(row)
+            else:
+                reading.append(row)
         self._waiting.extendleft(reversed(passed))
-
-    def _is_being_read(self, row: Row, shared: int) -> bool:
-        """Whether a row in the making will hold much more of this row's beginning."""
-        keys, at = row.prompt.keys, shared + SHARED - 1
-        if len(keys) <= at:
-            return False
-        return any(
-            other is not None
-            and other.done < len(other.prompt) > at
-            # One number first: most prompts differ there.
-            and other.prompt.keys[at] == keys[at]
-            and common_length(other.prompt.keys, keys) > at
-            for other in self._owner[self._decoding :]
-        )
 
     def _release(self, row: GenerateRow | ScoreRow) -> None:
         """Free a row's slot; what it holds stays until it is needed."""
@@ -431,3 +422,17 @@ class Engine:
             for ticket in tickets:
                 self.cancel(ticket)
         return [answers[index] for index in range(len(requests))]
+
+
+def _is_being_read(row: Row, shared: int, reading: Sequence[Row]) -> bool:
+    """Whether one of `reading` will hold much more of this row's beginning."""
+    keys, at = row.prompt.keys, shared + SHARED - 1
+    if len(keys) <= at:
+        return False
+    return any(
+        other.done < len(other.prompt) > at
+        # One number first: most prompts differ there.
+        and other.prompt.keys[at] == keys[at]
+        and common_length(other.prompt.keys, keys) > at
+        for other in reading
+    )

@@ -126,6 +126,10 @@ class GenerateRow(Row):
             if one.logprob is not None
         )
 
+    @property
+    def answered(self) -> bool:
+        return self.finish is not None
+
     def answer(self) -> Completion | None:
         """The completion, once it is finished."""
         if self.finish is None:
@@ -206,6 +210,10 @@ class ScoreRow(Row):
 
     def cancel(self) -> None:
         self.scores = tuple(Score(float("nan"), (), False, "cancelled") for _ in self.tails)
+
+    @property
+    def answered(self) -> bool:
+        return self.scores is not None
 
     def answer(self) -> tuple[Score, ...] | None:
         """The scores, once they are there."""
