@@ -1,6 +1,6 @@
 """Tokens per second of the service beside its engine alone; memory under load; other servers.
 
-    python bench/serving.py [--seconds 300] [--peers]
+    python bench/serving.py [--seconds 300] [--peers] [--llama PYTHON]
 
 A model of random weights (10M parameters, context 512) is written; clients stream chats of 128
 tokens, one after the other each. `alone`: the engine in a process of its own, as many requests open
@@ -10,7 +10,8 @@ first token, resident memory at a fifth of the time and at the end.
 
 --peers: `transformers serve` (of .venv-evals-peers, `make .venv-evals-peers`), plain and with its
 continuous batching, on the same weights, exported, in the same rounds as ours. Where a server tells
-no usage, its pieces of text are counted.
+no usage, its pieces of text are counted. --llama PYTHON: llama-cpp-python's server too, by an
+interpreter that has `llama-cpp-python[server]` (it compiles for some minutes), gguf, safetensors.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ class _Client(asyncio.Protocol):
             self._ask()
 
     def _ended(self, answer: str) -> None:
-        if "[DONE]" not in answer[-2000:]:
+        # Not every server says [DONE].
+        if '"finish_reason":"' not in answer[-2000:].replace(" ", ""):
             self._load.errors.append(answer[-200:])
             return
         tokens = answer.count('"content":')
@@ -227,6 +229,7 @@ def main() -> None:
     parser.add_argument("--round-seconds", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--llama", type=Path)
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
@@ -254,15 +257,15 @@ def main() -> None:
                 assert not load.errors, load.errors[:3]
                 service.append(load.tokens / load.seconds)
                 peers.setdefault("foresight", []).append(_measured(load))
-            for title, peer in _peers(Path(name) / "hf", port) if options.peers else ():
-                with served(peer, port):
+            for title, peer in _peers(Path(name) / "hf", port, options.peers, options.llama):
+                with served(peer, port, "/v1/models"):
                     load = asyncio.run(
                         _load(port, str(Path(name) / "hf"), options.clients, options.round_seconds)
                     )
                     peers.setdefault(title, []).append(_measured(load))
                     if load.errors:
                         console.print(f"{title}: {len(load.errors)} errors, {load.errors[0][:200]}")
-        if options.peers:
+        if len(peers) > 1:
             _show_peers(console, peers)
         show_table(
             console, f"{options.clients} clients, tokens per second",
@@ -279,13 +282,29 @@ def _measured(load: Load) -> tuple[float, float]:
     return load.tokens / load.seconds, median(load.first) if load.first else float("nan")
 
 
-def _peers(folder: Path, port: int) -> list[tuple[str, list[str]]]:
-    command = Path(".venv-evals-peers/bin/transformers").resolve()
-    plain = [str(command), "serve", str(folder), "--port", str(port), "--host", "127.0.0.1"]
-    return [
-        ("transformers serve", plain),
-        ("transformers serve, continuous batching", [*plain, "--continuous-batching"]),
-    ]
+def _peers(
+    folder: Path, port: int, transformers: bool, llama: Path | None
+) -> list[tuple[str, list[str]]]:
+    """Names and commands of other servers of an exported folder."""
+    found: list[tuple[str, list[str]]] = []
+    if transformers:
+        command = Path(".venv-evals-peers/bin/transformers").absolute()
+        plain = [str(command), "serve", str(folder), "--port", str(port), "--host", "127.0.0.1"]
+        found.append(("transformers serve", plain))
+        found.append(("transformers serve, continuous batching", [*plain, "--continuous-batching"]))
+    if llama:
+        file = folder.with_suffix(".gguf")
+        if not file.exists():
+            script = Path(__file__).with_name("gguf_file.py")
+            subprocess.run([llama, script, folder, file], check=True)
+        found.append(("llama-cpp-python", [
+            str(llama.absolute()), "-m", "llama_cpp.server", "--model", str(file),
+            "--port", str(port),
+            "--host", "127.0.0.1", "--n_ctx", str(CONTEXT), "--model_alias", str(folder),
+            "--interrupt_requests", "False",
+            "--verbose", "False",
+        ]))  # fmt: skip
+    return found
 
 
 def _show_peers(console: Console, peers: dict[str, list[tuple[float, float]]]) -> None:
