@@ -70,6 +70,19 @@ def test_the_reference_is_not_changed(bandit: Bandit) -> None:
 # What must fail does fail
 
 
+def test_the_critic_can_learn_first(bandit: Bandit) -> None:
+    stage = bandit.ppo(SETTINGS.model_copy(update={"updates": 3, "critic_first": 2}))
+    assert stage.critic is not None
+    policy, critic = ({name: one.clone() for name, one in weights.items()}
+                      for weights in (stage.weights, stage.critic.weights))  # fmt: skip
+    stage.update()
+    stage.update()
+    assert all(torch.equal(one, policy[name]) for name, one in stage.weights.items())
+    assert any(not torch.equal(one, critic[name]) for name, one in stage.critic.weights.items())
+    stage.update()
+    assert any(not torch.equal(one, policy[name]) for name, one in stage.weights.items())
+
+
 def test_without_a_penalty_it_leaves_the_reference(bandit: Bandit) -> None:
     stage = bandit.ppo(SETTINGS.model_copy(update={"beta": 0.0, "updates": 60}))
     rows = trained(stage)

@@ -55,7 +55,10 @@ from foresight.training.loop import Stepper
 Count = Annotated[int, Field(ge=1)]
 Watch = Callable[[str, int, dict[str, Any]], None]
 """Told of every step: the stage's name, how many steps it has, the step's metrics."""
-_PPO = PPOSettings(updates=200, prompts=48, max_tokens=MAX_TOKENS, lr=1e-3, beta=0.1)
+_PPO = PPOSettings(
+    updates=200, prompts=48, max_tokens=MAX_TOKENS, lr=1e-3, critic_lr=3e-3, critic_first=12,
+    beta=0.1,
+)  # fmt: skip
 _QUESTIONS = PPOSettings(
     updates=80, prompts=64, samples=4, max_tokens=6, lr=1e-3, missing_end=0.0, beta=0.1
 )

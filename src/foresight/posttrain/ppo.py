@@ -82,6 +82,10 @@ class PPOSettings(BaseModel):
     lr: Positive = 3e-4
     """Peak rate of the policy."""
     critic_lr: Positive = 1e-3
+    critic_first: Annotated[int, Field(ge=0)] = 0
+    """Updates in which the critic alone learns. It starts from a reward model, which knows no
+    rules: until it has learned them, the few refusals that a policy is to learn from earn less than
+    it expects on the whole, and are gone before it tells where they are right."""
     stop_kl: Positive | None = None
     """An update ends early once the policy has moved this far from the one that drew, in nats a
     token."""
@@ -284,8 +288,10 @@ class PPO:
             more = self._corpus(number * s.pretraining_rows, s.pretraining_rows)
             nats, _ = self.policy(self.policy.inputs(more))
             loss = loss + s.pretraining * nats / float(more.weights.sum())
-        torch.autograd.backward(loss)
-        norm = self._tuner.step(number)
+        norm = 0.0
+        if self.critic is None or self.step >= s.critic_first:
+            torch.autograd.backward(loss)
+            norm = self._tuner.step(number)
         error = torch.zeros(())
         if self.critic and self._critic_tuner:
             values = self.critic.values(part.batch) * part.mask
