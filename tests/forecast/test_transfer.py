@@ -41,9 +41,9 @@ def test_a_known_law_is_foretold() -> None:
 
 
 def test_intervals_cover() -> None:
-    """Estimand: share of 80 laws, with one new run each, inside the 80 % interval."""
+    """Estimand: share of 40 laws, with one new run each, inside the 80 % interval."""
     inside = 0
-    for seed in range(80):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         kappa, scale = rng.normal(1.0, 0.2), rng.uniform(0.5, 1.5)
         floors = rng.uniform(0.5, 1.8, 2)
@@ -52,9 +52,9 @@ def test_intervals_cover() -> None:
         b = b * np.exp(rng.normal(0, 0.01, len(b)))
         low, high = fit_map(*tables(A[:10], b[:10])).predict(2.6).intervals[80]
         inside += low <= b[-1] <= high
-    print(f"{inside} of 80")
-    # A right 80 % interval holds 55 to 73 of 80 in 99 of 100 repetitions.
-    assert 55 <= inside <= 76
+    print(f"{inside} of 40")
+    # A right 80 % interval holds 25 to 38 of 40 in 99 of 100 repetitions.
+    assert 25 <= inside <= 38
 
 
 def test_the_first_forecasts_uncertainty_is_passed_on() -> None:

@@ -27,7 +27,7 @@ from foresight.training.trainer import Trainer, model_of, train
 
 # What a step logs besides its wall time.
 LOGGED = ("step", "loss", "grad_norm", "lr_share", "tokens", "patches", "clipped")
-KILLS = int(os.environ.get("FORESIGHT_KILLS", "8"))
+KILLS = int(os.environ.get("FORESIGHT_KILLS", "4"))
 """`make conformance` kills twenty times."""
 
 
