@@ -145,7 +145,9 @@ class _Client(asyncio.Protocol):
             self._load.errors.append(data[:80].decode(errors="replace"))
             self._transport.close()
         self._parts.append(data)
-        if not self._told and b'"content"' in data.replace(b'"content": ""', b""):
+        if not self._told and b'"content":' in data.replace(b": ", b":").replace(
+            b'"content":""', b""
+        ):
             self._load.first.append(time.monotonic() - self._begun)
             self._told = True
         if b"".join(self._parts[-2:]).endswith(b"\r\n0\r\n\r\n"):

@@ -16,6 +16,7 @@ import pytest
 from foresight.data.corpus import Corpus
 from foresight.recipe import Recipe
 from foresight.serve.settings import ServiceSettings
+from foresight.serve.streams import _json
 from tests.serve.service import Running, running, started, until, write_run
 
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "Go on"}], "n": 8,
@@ -222,3 +223,8 @@ def test_a_stopped_service_ends_what_it_began(run: Path, tmp_path: Path) -> None
         assert process.wait(30) is not None
     finally:
         process.kill()
+
+
+def test_half_a_surrogate_pair_does_not_end_a_stream() -> None:
+    assert _json({"text": "ä"}) == '{"text":"ä"}'.encode()
+    assert json.loads(_json({"text": "a\ud800"})) == {"text": "a?"}

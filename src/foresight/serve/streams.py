@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -75,15 +76,23 @@ class EventStream(Response):
         try:
             async with asyncio.timeout(self._seconds), aclosing(self._events) as events:  # type: ignore[type-var]
                 async for event in events:
-                    await self._put(send, json.dumps(event, ensure_ascii=False))
+                    await self._put(send, _json(event))
         except (TimeoutError, ServiceError) as error:
             late = ServiceError(504, f"no end within {self._seconds:g} seconds", "timeout")
             told = error if isinstance(error, ServiceError) else late
-            await self._put(send, json.dumps(told.body))
+            await self._put(send, _json(told.body))
         else:
-            await self._put(send, "[DONE]")
+            await self._put(send, b"[DONE]")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _put(self, send: Send, text: str) -> None:
-        body = f"data: {text}\n\n".encode(errors="replace")
+    async def _put(self, send: Send, data: bytes) -> None:
+        body = b"data: %b\n\n" % data
         await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def _json(event: dict[str, Any]) -> bytes:
+    """A fifth of the time of `json`, once a token; which halves of a surrogate pair are not for."""
+    try:
+        return to_json(event)
+    except PydanticSerializationError:
+        return json.dumps(event, ensure_ascii=False).encode(errors="replace")
