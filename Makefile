@@ -134,7 +134,7 @@ bench-posttraining: .venv/.dev
 	$(BIN)/foresight corpus runs/ledger --recipe ledger
 	$(BIN)/foresight train runs/ledger
 	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 2 3 4
-	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 --pictured --name pictured
+	$(BIN)/python bench/ledger.py runs/ledger/targets/c4.0e+12 --seeds 0 1 2 3 4 --pictured --name pictured
 	$(BIN)/python bench/posttraining_scale.py
 
 # The service against schemathesis (every route, many requests), lm-evaluation-harness, inspect_ai

@@ -86,7 +86,7 @@ class ChainSettings(BaseModel):
     asked: Count = 800
     """Prompts that measure a model, of each group."""
     sft: SFTSettings = SFTSettings(lr=1.5e-3)
-    reward: RewardSettings = RewardSettings(epochs=2, lr=1e-3)
+    reward: RewardSettings = RewardSettings(epochs=4, lr=1e-3)
     ppo: PPOSettings = _PPO
     control_updates: Annotated[int, Field(ge=0)] = 40
     """Updates of the arm that has no rules."""
