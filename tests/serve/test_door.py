@@ -16,6 +16,7 @@ import pytest
 from foresight.errors import UserError
 from foresight.serve.app import build
 from foresight.serve.keys import Bucket, Keys, add_key, read_keys
+from foresight.serve.pool import Pool
 from foresight.serve.settings import Limits, ServiceSettings
 from tests.serve.service import Running, running
 
@@ -102,6 +103,30 @@ def test_errors_have_openais_shape(service: Running) -> None:
         assert 400 <= status < 500, (path, status)
         assert set(answer["error"]) == {"message", "type", "param", "code"}
         assert told["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "field"),
+    [
+        ("/v1/chat/completions", {**CHAT, "max_tokens": True}, "max_tokens"),
+        ("/v1/chat/completions", {**CHAT, "seed": "1"}, "seed"),
+        ("/v1/chat/completions", {**CHAT, "stream": "yes"}, "stream"),
+        ("/v1/completions", {"model": "tiny", "prompt": "", "max_tokens": False}, "max_tokens"),
+        ("/admin/policy", {"path": "a\0b"}, "path"),
+    ],
+)
+def test_values_of_another_type(
+    service: Running, route: str, body: dict[str, object], field: str
+) -> None:
+    status, _, told = service.ask("POST", route, body)
+    assert status == 400 and str(told["error"]["param"]).startswith(field), told
+
+
+def test_a_fault_of_ours_is_told_as_one(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pool, "to_ask", lambda *_: 1 / 0)
+    status, headers, told = service.ask("POST", "/v1/chat/completions", CHAT)
+    assert status == 500 and told["error"]["code"] == "internal_error"
+    assert headers["x-request-id"] in told["error"]["message"]
 
 
 def test_a_body_is_bounded(locked_up: Running, keys: dict[str, str]) -> None:

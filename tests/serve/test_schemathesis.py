@@ -26,10 +26,12 @@ def service(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         yield one
 
 
-def fuzzed(service: Running, folder: Path) -> subprocess.CompletedProcess[str]:
+def fuzzed(
+    service: Running, folder: Path, examples: str = EXAMPLES
+) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{service.base}/openapi.json",
-        "--phases", "examples,fuzzing", "--max-examples", EXAMPLES, "--seed", "1",
+        "--phases", "examples,fuzzing", "--max-examples", examples, "--seed", "1",
         "--include-path-regex", "^/(v1|tokenize|detokenize|health|review|admin)",
         # A valid request can still ask for more than the model has room for: 400 then.
         "--exclude-checks", "positive_data_acceptance",
@@ -40,6 +42,7 @@ def fuzzed(service: Running, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_it_does_what_it_says(service: Running, tmp_path: Path) -> None:
     done = fuzzed(service, tmp_path)
+    print(*[line for line in done.stdout.splitlines() if "generated" in line or "passed" in line])
     assert done.returncode == 0, done.stdout[-6000:]
     assert service.ask("GET", "/health")[0] == 200
 
@@ -49,4 +52,4 @@ def test_a_broken_service_is_found_out(
 ) -> None:
     """The control."""
     monkeypatch.setattr(Pool, "get", lambda *_: 1 / 0)
-    assert fuzzed(service, tmp_path).returncode == 1
+    assert fuzzed(service, tmp_path, "10").returncode == 1

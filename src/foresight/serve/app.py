@@ -79,6 +79,7 @@ def build(settings: ServiceSettings) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ClientLeft, _left)
+    app.add_exception_handler(Exception, _broke)
     return Door(app, keys, settings.limits.body_bytes, service.metrics)
 
 
@@ -113,7 +114,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # Of the forms that a field may have, the one that came furthest was meant.
     first = max(error.errors(), key=lambda one: len(one["loc"]))
-    place = ".".join(str(one) for one in first["loc"] if one not in ("body", "query", "path"))
+    place = ".".join(str(one) for one in first["loc"][1:])  # behind "body", "query" or "path"
     told = ServiceError(
         400, f"{place or 'the body'}: {first['msg']}", "invalid_value", place or None
     )
@@ -127,6 +128,13 @@ async def _refused(request: Request, error: Exception) -> Response:
         return await _told(request, error.__cause__)
     told = ServiceError(error.status_code, str(error.detail))
     return JSONResponse(told.body, told.status, error.headers)
+
+
+async def _broke(request: Request, error: Exception) -> Response:
+    """A fault of ours, whose trace the log has."""
+    id = request.scope["state"]["request_id"]
+    told = ServiceError(500, f"the service failed; its log says why at {id}", "internal_error")
+    return await _told(request, told)
 
 
 async def _left(request: Request, error: Exception) -> Response:

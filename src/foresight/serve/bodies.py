@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-_BASE = ConfigDict(extra="forbid")
+# Strict: a truth value is no number, and "1" is a text.
+_BASE = ConfigDict(extra="forbid", strict=True)
 _Neutral = Annotated[float, Field(ge=0.0, le=0.0)]
 _Nothing = Annotated[list[Any], Field(max_length=0)]
 _Text = Annotated[str, Field(max_length=4_000_000)]
@@ -253,7 +254,7 @@ class SwapBody(BaseModel):
     """Path of a run directory, or of a file of a policy."""
 
     model_config = _BASE
-    path: Name
+    path: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 
 
 class LabelBody(BaseModel):
