@@ -34,11 +34,11 @@ from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
 CHAIN = ChainSettings(
-    demonstrations=8000, compared=12_000, labelled=2000, asked=250, control_updates=20,
-    ppo=ChainSettings().ppo.model_copy(update={"updates": 120}),
-    questions=ChainSettings().questions.model_copy(update={"updates": 25}),
+    compared=16_000, asked=250, control_updates=20,
+    ppo=ChainSettings().ppo.model_copy(update={"updates": 150}),
+    questions=ChainSettings().questions.model_copy(update={"updates": 25, "prompts": 32}),
 )  # fmt: skip
-"""Less than half of what post-training takes by default: minutes of one core."""
+"""About half of what post-training takes by default: minutes of one core."""
 
 
 @dataclass(frozen=True)
