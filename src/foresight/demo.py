@@ -34,11 +34,11 @@ from foresight.views.ladders import show_suites, watching
 from foresight.views.watch import show_look
 
 CHAIN = ChainSettings(
-    compared=16_000, asked=250, control_updates=20,
-    ppo=ChainSettings().ppo.model_copy(update={"updates": 150}),
+    asked=250, control_updates=20,
     questions=ChainSettings().questions.model_copy(update={"updates": 25, "prompts": 32}),
 )  # fmt: skip
-"""About half of what post-training takes by default: minutes of one core."""
+"""What post-training takes by default, but for the arms that are shown beside it: with fewer pairs
+or updates, gentle verbs on hazards are refused too."""
 
 
 @dataclass(frozen=True)
