@@ -48,6 +48,8 @@ from foresight.views import show_table
 from foresight.worlds import ledger
 
 TOKENS = 128
+PATIENCE = 90.0
+"""Seconds that the last answers may take."""
 CONTEXT = 512
 
 
@@ -150,7 +152,7 @@ class _Client(asyncio.Protocol):
         ):
             self._load.first.append(time.monotonic() - self._begun)
             self._told = True
-        if b"".join(self._parts[-2:]).endswith(b"\r\n0\r\n\r\n"):
+        if b"".join(self._parts[-6:]).endswith(b"\r\n0\r\n\r\n"):
             self._ended(b"".join(self._parts).decode(errors="replace"))
             self._ask()
 
@@ -185,7 +187,8 @@ async def _load(port: int, model: str, clients: int, seconds: float) -> Load:
         await connect(partial(_Client, head, model, at, end, load), "127.0.0.1", port)
         for at in range(clients)
     ]
-    await asyncio.gather(*(client.done for _, client in made))
+    _, waiting = await asyncio.wait([client.done for _, client in made], timeout=seconds + PATIENCE)
+    load.errors += ["no end"] * len(waiting)
     load.seconds = time.monotonic() - start
     load.cores = (time.process_time() - used) / load.seconds
     return load
