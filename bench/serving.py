@@ -5,8 +5,8 @@
 A model of random weights (10M parameters, context 512) is written; clients stream chats of 128
 tokens, one after the other each. `alone`: the engine in a process of its own, as many requests open
 at a time as there are clients. Rounds of the two are interleaved; stated are medians [least,
-largest] over rounds and the ratio of medians. Then the service alone for --seconds: errors, time to
-first token, resident memory at a fifth of the time and at the end.
+largest] over rounds and the ratio of medians. Then the service alone, warm, for --seconds: errors,
+time to first token, resident memory after each fifth of them.
 
 --peers: `transformers serve` (of .venv-evals-peers, `make .venv-evals-peers`), plain and with its
 continuous batching, on the same weights, exported, in the same rounds as ours. Where a server tells
@@ -340,6 +340,7 @@ def long_load(
             ["tokens per second", f"{tokens:,.0f}"],
             ["seconds to first text, median and 95th percentile",
              f"{median(first):.2f}, {quantiles(first, n=20)[-1]:.2f}"],
+            ["cores that the clients took", f"{max(load.cores for load in loads):.2f}"],
             ["resident memory after each fifth, MiB", ", ".join(f"{one:.0f}" for one in memory)],
             ["last over first", f"{memory[-1] / memory[0]:.3f}"],
         ])  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from foresight.inference import matrix
-from foresight.inference.matrix import Matrix
+from foresight.inference.matrix import Matrix, _step
 
 LARGE = (384, 512)
 
@@ -61,3 +61,26 @@ def test_a_build_without_packed_products_uses_plain_ones(monkeypatch: pytest.Mon
 def test_bytes_are_those_of_the_weights() -> None:
     assert Matrix(torch.randn(LARGE)).nbytes == 4 * 384 * 512
     assert Matrix(torch.randn(LARGE).bfloat16()).nbytes == 2 * 384 * 512
+
+
+def test_few_numbers_of_rows_are_prepared() -> None:
+    filled = {rows: rows + -rows % _step(rows) for rows in range(1, 1025)}
+    assert len(set(filled.values())) == 64
+    assert all(rows <= more <= 1.125 * rows for rows, more in filled.items())
+
+
+def test_a_product_is_asked_for_filled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = Matrix(torch.ones(LARGE))
+    if not matrix._packed:
+        pytest.skip("this build packs nothing")
+    asked: list[int] = []
+    pad = torch.nn.functional.pad
+
+    def noted(x: torch.Tensor, *how: object) -> torch.Tensor:
+        made: torch.Tensor = pad(x, *how)  # type: ignore[arg-type]
+        asked.append(len(made))
+        return made
+
+    monkeypatch.setattr(torch.nn.functional, "pad", noted)
+    assert matrix(torch.ones(208, LARGE[1])).shape == (208, LARGE[0]) and not asked
+    assert matrix(torch.ones(201, LARGE[1])).shape == (201, LARGE[0]) and asked == [208]

@@ -43,6 +43,7 @@ SHARED = 16
 LOOKAHEAD = 64
 """Waiting rows that are looked at for one that can start."""
 TAKEN = np.iinfo(np.int64).max
+"""Later than any step: a slot that is taken is never the one that was released first."""
 ENDS = (EOS, IM_END)
 FORBIDDEN = tuple(token for token in range(len(SPECIAL_TOKENS)) if token not in ENDS)
 """Never drawn: marks of pictures and turns, reserved tokens."""

@@ -25,7 +25,7 @@ from foresight.serve import chat, completions, decisions, desk, moderations, tex
 from foresight.serve.audit import AuditLog
 from foresight.serve.decisions import judge_of
 from foresight.serve.door import Door
-from foresight.serve.errors import ServiceError
+from foresight.serve.errors import ServiceError, broken
 from foresight.serve.keys import Keys
 from foresight.serve.metrics import Metrics
 from foresight.serve.policy import Policy
@@ -131,10 +131,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _broke(request: Request, error: Exception) -> Response:
-    """A fault of ours, whose trace the log has."""
-    id = request.scope["state"]["request_id"]
-    told = ServiceError(500, f"the service failed; its log says why at {id}", "internal_error")
-    return await _told(request, told)
+    """Told here, as the framework has its own words for it; the door writes the log."""
+    return await _told(request, broken(request.scope["state"]["request_id"]))
 
 
 async def _left(request: Request, error: Exception) -> Response:

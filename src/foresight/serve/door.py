@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foresight.serve.errors import ServiceError
+from foresight.serve.errors import ServiceError, broken
 from foresight.serve.keys import LOCAL, Bucket, Key, Keys, Role
 from foresight.serve.metrics import Metrics
 
@@ -61,7 +61,7 @@ class Door:
             await visit.fail(error)
         except Exception:
             log.exception("request %s failed", visit.id)
-            await visit.fail(ServiceError(500, "something broke here; it was noted"))
+            await visit.fail(broken(visit.id))
         finally:
             self._note(scope, visit)
 

@@ -46,3 +46,9 @@ class ServiceError(Exception):
         if self.retry_after_seconds is None:
             return {}
         return {"retry-after": str(max(1, round(self.retry_after_seconds + 0.5)))}
+
+
+def broken(request_id: str) -> ServiceError:
+    """A fault of ours, whose trace the log has."""
+    return ServiceError(500, f"the service failed; its log says why at {request_id}",
+                        "internal_error")  # fmt: skip
